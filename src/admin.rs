@@ -1,8 +1,8 @@
-//! Status of a running tap for its operator: read-only HTTP, on a listener of its own.
+//! Status of a running tap for its operator: read-only HTTP, on a separate listener.
 //!
-//! It is separate from the data path and never blocks it: its own tasks, few connections, one
-//! request each, and nothing here that a session waits for. It shows only what records contain, so
-//! no secrets; `guard` decides who may ask. `docs/admin.md` is the reference.
+//! It is separate from the data path and never blocks it: it has its own tasks, few connections
+//! with one request each, and no session waits for it. It shows only what records contain, so no
+//! secrets; `guard` decides which requests are answered. `docs/admin.md` is the reference.
 
 pub(crate) mod client;
 mod exposition;

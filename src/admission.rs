@@ -1,9 +1,9 @@
-//! Who may pass: what a request shows about its sender.
+//! Admission: what a request shows about its sender, and whether it may pass.
 //!
 //! Everything here is pure: bytes of a request head go in, facts come out. Nothing here forwards,
-//! refuses or logs. What must not be stored is turned into fingerprints ([`credentials`]) or masked
-//! ([`mask`]) before it can reach a record; the test of what counts as a secret is shared by both
-//! (`suspects`), so that what one calls a credential the other never shows.
+//! refuses or logs. Secrets are turned into fingerprints ([`credentials`]) or masked ([`mask`])
+//! before they can reach a record; both share the test of what counts as a secret (`suspects`), so
+//! that a value which one calls a credential is never shown by the other.
 
 pub(crate) mod credentials;
 pub(crate) mod forwarded;

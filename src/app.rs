@@ -42,7 +42,7 @@ use crate::transport::tls::ListenerTlsState;
 use crate::transport::tls::key_log::KeyLogFile;
 use crate::transport::tls::leaves::{self, Leaves};
 
-/// Records that may wait for a slow file or reader.
+/// Maximum number of records that wait for a slow file or reader.
 const QUEUE: usize = 8192;
 
 /// A listener that is bound.
@@ -52,7 +52,7 @@ pub struct BoundListener {
     pub place: ListenAddr,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
-    /// Its current certificates, as metrics and the log show them; empty for plain HTTP.
+    /// Its current certificates, in the form of metrics and the log; empty for plain HTTP.
     pub leaves: Leaves,
     acceptor: Acceptor,
 }
@@ -60,7 +60,7 @@ pub struct BoundListener {
 /// Everything is bound; nothing is served yet.
 #[derive(Debug)]
 pub struct Bound {
-    /// In the order of the configuration.
+    /// The listeners, in the order of the configuration.
     pub listeners: Vec<BoundListener>,
     /// The sockets of the admin listener, if there is one.
     pub admin: Vec<admin::Socket>,
@@ -249,7 +249,7 @@ impl Bound {
         background::begin(&tap);
         let mut accepting = tokio::task::JoinSet::new();
         if let Some(service) = service {
-            // It answers until the drain is over: that is when people look.
+            // It answers until the drain is over, because people check it during the drain.
             for socket in admin {
                 accepting.spawn(admin::serve(Arc::clone(&service), socket.listener));
             }
@@ -299,7 +299,7 @@ fn filter(wanted: RecordFilter) -> Filter {
     }
 }
 
-/// The fingerprinter of a configuration: under its key, or under a random one for this run.
+/// The fingerprinter of a configuration: with its key, or with a random one for this run.
 #[must_use]
 pub fn fingerprinter(config: &Config) -> Fingerprinter {
     match config.fingerprint_key() {
@@ -308,7 +308,7 @@ pub fn fingerprinter(config: &Config) -> Fingerprinter {
     }
 }
 
-/// A fingerprinter under a random key.
+/// A fingerprinter with a random key.
 #[must_use]
 pub fn ephemeral_fingerprinter() -> Fingerprinter {
     let mut key = [0; 32];

@@ -1,7 +1,7 @@
-//! `wstap check`: what the configuration comes to, or everything that is wrong with it.
+//! `wstap check`: a summary of the configuration, or all of its errors.
 //!
-//! It reads what the tap would read at start (certificates included) and opens no socket, so it
-//! can run beside a live tap and in a build pipeline.
+//! It reads everything that the tap would read at start (certificates included) and opens no
+//! socket, so it can run beside a live tap and in a build pipeline.
 
 use std::io::Write;
 use std::path::Path;
@@ -75,7 +75,8 @@ fn failures(errors: &ConfigErrors) -> String {
     }
 }
 
-/// What the configuration comes to: names and texts, a text without a name belonging to the one above.
+/// The summary of the configuration: names and texts. A text without a name belongs to the name
+/// above it.
 #[derive(Debug, Default)]
 struct Rows(Vec<(&'static str, String)>);
 
@@ -248,7 +249,7 @@ mod tests {
             Some(&file),
             &Overrides::default(),
             json,
-            // Wide enough for the folder's path, which is taken out.
+            // Wide enough for the folder's path, which is removed below.
             Look {
                 styled: false,
                 width: Some(400),
@@ -281,7 +282,7 @@ mod tests {
           output      line
           state       state
           workers     1
-          warning     listeners[0]: 0.0.0.0:80 is plain HTTP: credentials cross the network readable
+          warning     listeners[0]: 0.0.0.0:80 is plain HTTP: credentials cross the network unencrypted
         ");
     }
 

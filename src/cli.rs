@@ -1,4 +1,4 @@
-//! Arguments: what may be typed, and the way to the command.
+//! Command line arguments, and the dispatch to the commands.
 
 mod logging;
 
@@ -29,7 +29,7 @@ Environment: RUST_LOG sets what is logged on stderr (default wstap=info; wstap=d
 phase of a session); NO_COLOR=1 turns colours off. Flags override WSTAP_* variables, which override \
 the configuration file.";
 
-/// Wider help is hard to read.
+/// Maximum width of help: wider text is hard to read.
 const WIDEST_HELP: usize = 100;
 
 // Help is given as strings: doc comments would show their markup.
@@ -242,7 +242,7 @@ struct SessionsArgs {
     json: bool,
 }
 
-/// Which running tap is asked.
+/// The running tap to ask.
 #[derive(Debug, Args)]
 struct RunningTapArgs {
     #[arg(
@@ -309,7 +309,7 @@ struct VersionArgs {
     json: bool,
 }
 
-/// The parser, with help of at most so many columns.
+/// The parser, with help of at most `width` columns.
 fn parser(width: usize) -> clap::Command {
     Cli::command().term_width(width.min(WIDEST_HELP))
 }
@@ -319,7 +319,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// Parses the arguments, runs the command and tells the exit code.
+/// Parses the arguments, runs the command and returns the exit code.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match parse(args) {
@@ -333,7 +333,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    // Places are entered while there is one thread.
+    // Places must be entered while the process has one thread.
     #[cfg(target_os = "linux")]
     let entered = match &cli.command {
         Command::Probe(options) => probe::enter(options).map(|it| (Some(it), None)),

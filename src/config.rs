@@ -1,10 +1,10 @@
 //! YAML in, resolved configuration out.
 //!
-//! Three steps, so that a person gets every mistake at once and with its position:
-//! `document` (text to a tree with places), `read` and `schema` (tree to the keys), `resolve`
-//! (defaults, overrides, files). What comes out is a [`Config`] in which nothing is optional
-//! that merely means "default". Reading the configuration opens the files that it names, and
-//! nothing else: it binds, resolves and writes nothing.
+//! Three steps, so that the user gets every mistake at once and with its position: `document` (text
+//! to a tree with positions), `read` and `schema` (tree to keys), `resolve` (defaults, overrides,
+//! files). The result is a [`Config`] in which nothing is optional that merely means "default".
+//! Reading the configuration opens the files that it names, and does nothing else: it does not
+//! bind, resolve or write anything.
 
 mod access;
 mod address;
@@ -74,7 +74,7 @@ use self::written::Written;
 /// A larger file is not a configuration.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Loads `file`, or only the defaults when there is none, under the overrides.
+/// Loads `file`, or only the defaults if there is none, with the overrides applied.
 ///
 /// # Errors
 /// Every mistake in the file, the overrides, and the files that it names.

@@ -1,5 +1,5 @@
 //! `wstap demo`: a stand-in gateway, the tap with TLS in front of it, and a scripted set of good
-//! and faulty sessions through real sockets. What it prints comes from the same records, rules and
+//! and faulty sessions through real sockets. The output comes from the same records, rules and
 //! sinks as in `wstap serve`.
 
 mod client;
@@ -35,7 +35,7 @@ use crate::terminal::Look;
 /// How long a scene's record may take; the slowest scene takes about two seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the arguments ask for.
+/// Arguments of `wstap demo`.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Exit after the table.
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     pub state_dir: Option<PathBuf>,
 }
 
-/// Runs the demo and tells the exit code: 1 when a verdict was not the expected one.
+/// Runs the demo and returns the exit code: 1 if a verdict was not the expected one.
 #[must_use]
 pub(crate) fn run(options: &Options) -> u8 {
     let mut err = io::stderr();
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> u8 {
     let pipelines = RecordPipelines::default();
     let playing = play(options, &mut out, (&sender, &mut records), &pipelines);
     let played = run_to_the_end(runtime, &pipelines, playing);
-    // The records of sessions that were opened by hand.
+    // Discard records of sessions that were opened by hand.
     while let Ok(record) = records.try_recv() {
         out.record(&record);
     }
@@ -215,7 +215,7 @@ async fn perform(
     trust: &Trust,
     records: &mut UnboundedReceiver<SessionRecord>,
 ) -> Result<SessionRecord, DemoError> {
-    // A scene's client may fail in its own way: that is the scene. The record tells.
+    // A scene's client may fail: that can be the scene itself. Only the record counts.
     let acting = timeout(PATIENCE, scene.act(addr, trust));
     if let Ok(Err(error)) = acting.await {
         tracing::debug!(scene = scene.title, %error, "the scene's client ended");
@@ -273,7 +273,7 @@ fn table(played: &[(&Scene, SessionRecord)], width: usize) -> String {
     )
 }
 
-/// The word that a fact is recorded as.
+/// The word by which a fact is recorded.
 fn word(fact: &impl serde::Serialize) -> String {
     match serde_json::to_value(fact) {
         Ok(serde_json::Value::String(word)) => word,
@@ -284,7 +284,7 @@ fn word(fact: &impl serde::Serialize) -> String {
 fn by_hand(addr: SocketAddr, ca: &Path) -> String {
     let (port, ca, token) = (addr.port(), ca.display(), gateway::TOKEN);
     format!(
-        "The tap stays up. Try it by hand, each session is told here:\n\
+        "The tap stays up. Try it by hand, each session is shown here:\n\
          \n  curl --cacert {ca} https://localhost:{port}/healthz\
          \n  NODE_EXTRA_CA_CERTS={ca} openclaw gateway call health \\\
          \n      --url wss://localhost:{port} --token {token}\
@@ -293,13 +293,13 @@ fn by_hand(addr: SocketAddr, ca: &Path) -> String {
     )
 }
 
-/// Where the demo's words go.
+/// Output of the demo's text.
 struct Output {
     json: bool,
 }
 
 impl Output {
-    /// What the stream of its words is like now.
+    /// The current look of the text's stream.
     fn look(&self) -> Look {
         if self.json {
             Look::stderr()

@@ -1,8 +1,8 @@
-//! Dialects: what an application says inside the tunnel, read in passing, and facts about the
+//! Dialects: the application protocol inside the tunnel, read in passing, and facts about the
 //! application itself.
 //!
-//! A dialect is pure and bounded: it is shown the first bytes of the data messages it asks for,
-//! and tells facts. Broken input is a fact, never a failure, and nothing it does can touch the
+//! A dialect is pure and bounded: it gets the first bytes of the data messages that it asks for,
+//! and reports facts. Broken input is a fact, never a failure, and a dialect cannot affect the
 //! bytes, which have been relayed before it sees them.
 
 #[cfg(test)]
@@ -20,14 +20,14 @@ pub use observer::Observer;
 pub use profile::Profile;
 pub use protocol::{Dialect, Ending, Message};
 
-/// Which dialect to read; the configuration's choice.
+/// The dialect to read, as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The `OpenClaw` gateway protocol.
     OpenClaw,
     /// No application protocol is read.
     Plain,
-    /// A dialect of the tests.
+    /// A dialect that only tests have.
     #[cfg(test)]
     Lantern,
 }
@@ -67,14 +67,15 @@ pub fn named(name: &str) -> &'static Profile {
         .unwrap_or(&plain::PROFILE)
 }
 
-/// A reader for a new session, which was asked for with this request target.
+/// A reader for a new session with this request target.
 #[must_use]
 pub fn reader(choice: Choice, fingerprinter: &Fingerprinter, target: &str) -> Box<dyn Dialect> {
     (choice.profile().reader)(fingerprinter, target)
 }
 
-/// The kind of an answer by the beginning of its body, if a gateway of any dialect certainly made it: an answer
-/// identifies its gateway, also where the configuration names another dialect.
+/// The kind of an answer, judged by the beginning of its body, if a gateway of any dialect
+/// certainly made it: an answer identifies its gateway even if the configuration names another
+/// dialect.
 #[must_use]
 pub fn body(front: &[u8], content_type: &str) -> Option<BodyKind> {
     profiles().find_map(|profile| (profile.body)(front, content_type))

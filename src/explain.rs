@@ -1,4 +1,4 @@
-//! `wstap explain`: a rule's page, one session told step by step, or a whole file summarised.
+//! `wstap explain`: the page of a rule, one session step by step, or the summary of a whole file.
 //!
 //! The explanation itself is pure and separate ([`steps`], [`phases`], [`session`], [`rules`],
 //! [`summary`]); only [`source`] and this file read. Verdicts are computed again by
@@ -31,28 +31,28 @@ use self::symptoms::Symptom;
 use crate::config::{self, Overrides};
 use crate::exit;
 
-/// What the arguments ask for.
+/// Arguments of `wstap explain`.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// A rule, a class or its beginning, a Close code, an HTTP status, an error message, a session's id, its
     /// beginning or its end, a file, or `-`.
     pub what: String,
-    /// Where sessions are looked for; `-` is standard input.
+    /// The records file to search; `-` is standard input.
     pub records: Option<PathBuf>,
-    /// The configuration whose `records.path` is taken otherwise.
+    /// The configuration whose `records.path` is used otherwise.
     pub config: Option<PathBuf>,
-    /// What the environment adds to it.
+    /// Settings of the environment that override it.
     pub overrides: Overrides,
-    /// Print one JSON object.
+    /// Prints one JSON object.
     pub json: bool,
-    /// How wide pages are, in columns.
+    /// Width of pages in columns.
     pub width: usize,
 }
 
 /// Why there is no explanation.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExplainError {
-    /// There is nothing of this name: the message, and names that were perhaps meant.
+    /// Nothing has this name.
     #[error("{message}")]
     NotFound {
         /// What was looked for, and where.
@@ -60,11 +60,11 @@ pub(crate) enum ExplainError {
         /// Names or sessions that were perhaps meant.
         perhaps: Vec<String>,
     },
-    /// Nobody said where the records are.
+    /// No records file is named.
     #[error(
-        "a session is looked for in a records file, and none is named\n\
-         give --records FILE, set WSTAP_RECORDS=FILE, or name a configuration with records.path by \
-         --config or WSTAP_CONFIG; the tap writes such a file with `wstap serve --records FILE`"
+        "looking up a session needs a records file, and none is named\ngive --records FILE, set \
+         WSTAP_RECORDS=FILE, or name a configuration with records.path by --config or \
+         WSTAP_CONFIG; the tap writes such a file with `wstap serve --records FILE`"
     )]
     NoRecords,
     /// The configuration is not valid.
@@ -81,7 +81,7 @@ struct Explanation {
     json: Value,
 }
 
-/// Explains, writes to `out` (and to `err` what went wrong), and tells the exit code.
+/// Writes the explanation to `out`, or an error to `err`, and returns the exit code.
 pub(crate) fn run(
     options: &Options,
     input: Box<dyn BufRead>,
@@ -89,11 +89,11 @@ pub(crate) fn run(
     err: &mut dyn Write,
 ) -> u8 {
     match explain(options, input) {
-        Ok(told) => {
+        Ok(explanation) => {
             let _ = if options.json {
-                writeln!(out, "{}", inert_json(told.json))
+                writeln!(out, "{}", inert_json(explanation.json))
             } else {
-                write!(out, "{}", told.page)
+                write!(out, "{}", explanation.page)
             };
             let _ = out.flush();
             exit::OK
@@ -124,7 +124,7 @@ fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Explanation, Ex
     // With a records file given, the argument is an id.
     let exists = path.exists() && !path.is_dir();
     let is_file = exists && (part.is_none() || options.records.is_none());
-    // No session has an id that begins like a Close code or a status: ids begin with their time.
+    // No session id begins like a Close code or a status: ids begin with their time.
     let symptom = Symptom::read(what).filter(|_| !is_file && options.records.is_none());
     if let Some(found) = symptom.and_then(Symptom::candidates) {
         return Ok(Explanation {
@@ -243,7 +243,7 @@ fn records_path(options: &Options) -> Result<PathBuf, ExplainError> {
     if let Some(path) = &options.records {
         return Ok(path.clone());
     }
-    // As for the running tap, it wins over the file.
+    // As in the running tap, it takes precedence over the configuration file.
     if let Some(path) = options.overrides.records_given() {
         return Ok(path);
     }

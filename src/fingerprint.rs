@@ -1,8 +1,9 @@
-//! `wstap fingerprint`: the fingerprint that records carry, of a secret that is never printed.
+//! `wstap fingerprint`: prints the fingerprint by which records identify a secret, never the secret
+//! itself.
 //!
 //! It answers "is the token in this file the one that my client sent?" without either being shown.
-//! The same care holds for everything that goes wrong on the way: parsers quote what they choke on,
-//! so their messages are reduced to a position.
+//! The same care applies to errors: parsers quote their input, so their messages are reduced to a
+//! position.
 
 mod error;
 mod input;
@@ -43,7 +44,7 @@ pub(crate) enum Source {
     Stdin,
 }
 
-/// How the answer is written.
+/// The output format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
     /// One JSON object.

@@ -10,13 +10,13 @@ use crate::admin::ready::Readiness;
 use crate::exit;
 use crate::terminal::Look;
 
-/// What the tap is asked for.
+/// The question to the tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Liveness (`/healthz`): the process serves. A gateway that is down does not change it: a restart of
-    /// the tap would not help, and would take away what explains the outage.
+    /// Liveness (`/healthz`): the process serves. A gateway that is down does not change it: a
+    /// restart of the tap would not help, and would remove the evidence that explains the outage.
     Alive,
-    /// Readiness (`/readyz`): the tap can do its job, which takes a gateway.
+    /// Readiness (`/readyz`): the tap can do its job, for which it needs a gateway.
     Ready,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn run(
     err: &mut dyn Write,
 ) -> u8 {
     let options = Options {
-        // A mistake in a file is no reason to restart a tap that serves: it would not start again.
+        // A mistake in a file is no reason to restart a running tap: it would not start again.
         without_valid_config: question == Question::Alive,
         ..options.clone()
     };
@@ -61,22 +61,22 @@ pub(crate) fn run(
     let asked = asked.map_err(|error| error.to_string());
     let (yes, written) = match question {
         Question::Alive => {
-            let told = asked.and_then(|answer| read::<Liveness>(&answer));
+            let answer = asked.and_then(|answer| read::<Liveness>(&answer));
             let written = if json {
-                as_json(&told, "alive", out)
+                as_json(&answer, "alive", out)
             } else {
-                alive_line(&told, look, out)
+                alive_line(&answer, look, out)
             };
-            (told.is_ok(), written)
+            (answer.is_ok(), written)
         }
         Question::Ready => {
-            let told = asked.and_then(|answer| read::<Readiness>(&answer));
+            let answer = asked.and_then(|answer| read::<Readiness>(&answer));
             let written = if json {
-                as_json(&told, "ready", out)
+                as_json(&answer, "ready", out)
             } else {
-                one_line(&told, look, out)
+                one_line(&answer, look, out)
             };
-            (told.is_ok_and(|told| told.ready), written)
+            (answer.is_ok_and(|answer| answer.ready), written)
         }
     };
     if yes && written.is_ok() {
@@ -92,44 +92,48 @@ fn read<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, String> {
 }
 
 fn as_json<T: Serialize>(
-    told: &Result<T, String>,
+    answer: &Result<T, String>,
     name: &str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match told {
-        Ok(told) => writeln!(out, "{}", json!(told)),
+    match answer {
+        Ok(answer) => writeln!(out, "{}", json!(answer)),
         Err(error) => writeln!(out, "{}", json!({ name: false, "error": error })),
     }
 }
 
-fn alive_line(told: &Result<Liveness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
+fn alive_line(
+    answer: &Result<Liveness, String>,
+    look: Look,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut say = |text: String| writeln!(out, "{}", look.fit(&text));
-    match told {
-        Ok(told) => {
-            let doing = if told.draining {
+    match answer {
+        Ok(answer) => {
+            let doing = if answer.draining {
                 "shutting down"
             } else {
                 "serving"
             };
-            say(format!("alive: wstap {}, {doing}", told.version))
+            say(format!("alive: wstap {}, {doing}", answer.version))
         }
         Err(error) => say(format!("not alive: {error}")),
     }
 }
 
-/// The failed checks, or the gateway's state if none failed. A terminal breaks it at its width.
-fn one_line(told: &Result<Readiness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
+/// The failed checks, or the gateway's state if none failed. On a terminal it is wrapped.
+fn one_line(answer: &Result<Readiness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
     let mut say = |text: String| writeln!(out, "{}", look.fit(&text));
-    let told = match told {
-        Ok(told) => told,
+    let answer = match answer {
+        Ok(answer) => answer,
         Err(error) => return say(format!("not ready: {error}")),
     };
     let words = |ok: bool| {
-        let those = told.checks.iter().filter(|check| check.ok == ok);
+        let those = answer.checks.iter().filter(|check| check.ok == ok);
         let those = those.map(|check| format!("{} {}", check.name, check.detail));
         those.collect::<Vec<_>>().join("; ")
     };
-    if told.ready {
+    if answer.ready {
         say(format!("ready: {}", words(true)))
     } else {
         say(format!("not ready: {}", words(false)))

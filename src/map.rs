@@ -1,8 +1,9 @@
-//! `wstap map`: the way from a client to the gateway's process, and which part of it is broken.
+//! `wstap map`: the path from a client to the gateway's process, and which part of it is broken.
 //!
-//! One WebSocket is held open without a credential, and while it is open the kernel's tables show who has accepted it and
-//! where it was connected onward. What no connection shows is read from the tables alone, or asked of the container
-//! engine; what nothing shows is said to be unverified, and why.
+//! One WebSocket is held open without a credential, and while it is open the kernel's tables show
+//! which process accepted it and where that process connected onward. Parts that no connection
+//! shows are read from the tables alone or from the container engine; parts that neither shows are
+//! marked as unverified, with the reason.
 
 mod claims;
 mod client;
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Options, entered: &Entered) -> u8 {
         }
     };
     let map = runtime.block_on(survey::survey(options, entered, target));
-    // A look-up that hangs has a thread of its own, which is not waited for.
+    // A look-up that hangs runs on a separate thread: do not wait for it.
     runtime.shutdown_background();
     let text = if options.json {
         let text = serde_json::to_string(&map).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! `wstap probe`: climbs the ladder from this namespace to the gateway, and says at which rung it breaks.
 //!
-//! What needs judgement goes through a tap in this process: the probe is that tap's only client, so that the
-//! record and the rules explain each refusal as they would explain it to a real client. The tap listens on a
-//! unix socket without a file, which sends no packets.
+//! Requests whose result needs a verdict go through a tap in this process: the probe is that tap's
+//! only client, so that the record and the rules explain each refusal as they would for a real
+//! client. The tap listens on a unix socket without a file, which sends no packets.
 
 pub(crate) mod address;
 mod certificate;
@@ -44,20 +44,20 @@ use crate::exit;
 use crate::place::EnterError;
 use crate::terminal::{Look, log, print};
 
-/// Where the probe stands, and what it looks for: all that is read before anything is sent.
+/// The probe's place and targets: everything that is read before anything is sent.
 #[derive(Debug)]
 pub(crate) struct Entered {
     started: Instant,
     target: Result<Target, target::TargetError>,
-    /// Of `--compare`.
+    /// The target that `--compare` names.
     second: Option<Result<Target, target::TargetError>>,
     whereabouts: Whereabouts,
     /// The version of the place's `OpenClaw`.
     client: Option<String>,
 }
 
-/// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
-/// their view of files.
+/// Enters the place that `--in` names. Call it while the process has one thread, so before logging
+/// starts: threads share their mount namespace.
 pub(crate) fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let (environment, seen) = options.route.enter(options.budget)?;
@@ -131,7 +131,7 @@ pub(crate) fn run(options: &Options, entered: Entered) -> u8 {
             (None, None) => prober.once(&target, started).await,
         }
     });
-    // A look-up that hangs has a thread of its own, which is not waited for.
+    // A look-up that hangs runs on a separate thread: do not wait for it.
     runtime.shutdown_background();
     code.unwrap_or_else(|error| {
         log::say(&format!("wstap: failed to probe: {error}"));
@@ -142,7 +142,8 @@ pub(crate) fn run(options: &Options, entered: Entered) -> u8 {
     })
 }
 
-/// Gateways count wrong secrets of an address for so long (2026.9.6: ten, then it is locked out for 5 min).
+/// How long gateways count wrong secrets of an address (2026.9.6: after ten, it is locked out for 5
+/// min).
 const LOCKOUT: Duration = Duration::from_mins(1);
 
 struct Prober<'a> {
@@ -153,7 +154,7 @@ struct Prober<'a> {
 }
 
 impl Prober<'_> {
-    /// One run. `live`: its rungs are printed as they come.
+    /// One run. With `live`, its rungs are printed as they are done.
     async fn climb(
         &self,
         target: &Target,
@@ -227,7 +228,7 @@ impl Prober<'_> {
         Ok(comparison.exit_code(self.options.exit_by_layer))
     }
 
-    /// Until the process is ended, or its output is closed.
+    /// Repeats until the process is ended or its output is closed.
     async fn repeat(
         &self,
         target: &Target,
@@ -269,7 +270,7 @@ fn json_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
-/// For those who do not read the terminal: a test dashboard, and the page of a job on GitHub.
+/// Writes the reports for other readers: a test dashboard, and the page of a GitHub job.
 fn written(options: &Options, report: &Report) -> Result<(), String> {
     let failed =
         |path: &Path, error: io::Error| format!("failed to write {}: {error}", path.display());

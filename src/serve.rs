@@ -27,10 +27,10 @@ use crate::transport::activation::Passed;
 use crate::transport::listening::ListenAddr;
 use crate::transport::{notify, open_files};
 
-/// Records that may wait for whoever reads stdout.
+/// Maximum number of records that wait for the reader of stdout.
 const STDOUT_QUEUE: usize = 4096;
 
-/// Runs until SIGTERM or SIGINT, drains, and tells the exit code.
+/// Runs until SIGTERM or SIGINT, drains, and returns the exit code.
 #[must_use]
 pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     let passed = Passed::take();
@@ -64,7 +64,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     }
 }
 
-/// One worker is this thread itself: nothing is handed from thread to thread.
+/// With one worker, everything runs on this thread: no work moves between threads.
 fn runtime(workers: Workers) -> io::Result<Runtime> {
     let mut builder = match workers {
         Workers::Exactly(NonZeroUsize::MIN) => Builder::new_current_thread(),
@@ -106,13 +106,14 @@ async fn serve(
     let _watched = Watched::begin();
     tokio::select! {
         () = bound.run(shutdown) => {}
-        // Asked twice: whoever asks does not want to wait for the drain.
+        // A second request means: do not wait for the drain.
         () = again => tracing::warn!("asked to end a second time: every session is cut"),
     }
     Ok(())
 }
 
-/// SIGHUP, from now on. One that comes while another is being worked on counts; more do not.
+/// Receives SIGHUP from now on. One that comes while another is being handled is kept; more are
+/// dropped.
 fn hangups() -> io::Result<mpsc::Receiver<()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let (ask, asked) = mpsc::channel(1);
@@ -124,7 +125,7 @@ fn hangups() -> io::Result<mpsc::Receiver<()>> {
     Ok(asked)
 }
 
-/// Records on stdout, in the wanted form, if there are to be any.
+/// The queue of records for stdout, if the output format wants any.
 pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
     let queue = match output {
         OutputFormat::None => return Ok(None),
@@ -184,14 +185,14 @@ impl Signals {
 
     /// The first signal and the one after it, as two futures.
     fn split(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
-        let (told, tell) = oneshot::channel();
+        let (first_sent, first_received) = oneshot::channel();
         let both = async move {
             self.next().await;
-            let _ = told.send(());
+            let _ = first_sent.send(());
             self.next().await;
         };
         let first = async move {
-            if tell.await.is_err() {
+            if first_received.await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
@@ -199,7 +200,7 @@ impl Signals {
     }
 }
 
-/// Says where it listens, with which certificate, and what it forwards to.
+/// Prints where it listens, with which certificate, and where it forwards to.
 pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
     let tap = bound.tap();
     let config = tap.config();
@@ -217,7 +218,7 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
         gateway.url(),
         gateway.dialect()
     )?;
-    // Without a list and without a wish there is nothing to tell.
+    // With the default settings there is nothing to report.
     if *config.origins() != Origins::default() {
         writeln!(out, "origins {}", config.origins())?;
     }

@@ -1,6 +1,6 @@
 //! `wstap sessions`: the open sessions of a running tap, as a table; with `--follow` again and again.
 //!
-//! A record is written when its session ends. What hangs is seen here.
+//! A record is written when its session ends. This command shows the sessions that hang.
 
 mod table;
 
@@ -21,11 +21,11 @@ pub(crate) fn page(sessions: &Sessions, width: usize) -> String {
 /// How often `--follow` asks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// To the upper left corner, and everything cleared.
+/// Moves to the upper left corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Asks once, or until Ctrl-C. Returns the exit code: 0, 1 when no tap answers, 2 usage or
-/// configuration.
+/// Asks once, or until Ctrl-C. Returns the exit code: 0, 1 if no tap answers, 2 for a usage or
+/// configuration error.
 #[must_use]
 pub(crate) fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> u8 {
     let (client, runtime) = match client::start(options, err) {

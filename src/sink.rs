@@ -32,8 +32,8 @@ pub use queue::{Consumer, Flushed, Queue, Unwritten};
 use recent::Recent;
 use repeats::Joiner;
 
-/// How long a session that vanished waits for others that die with it, and a client that was shown our
-/// certificate and left for a request of its address.
+/// How long the record of a session that vanished waits for others that die with it, and the record
+/// of a client that was shown our certificate and left waits for a request from its address.
 const SIBLINGS: Duration = Duration::from_secs(1);
 
 /// Interval at which waiting records are checked.
@@ -42,8 +42,8 @@ pub const SETTLE_EVERY: Duration = Duration::from_millis(200);
 /// Maximum number of waiting records; further ones are judged at once.
 const MAX_WAITING: usize = 4096;
 
-/// Connections without a request wait only while fewer than this wait, so that strangers cannot take the places of
-/// sessions.
+/// Connections without a request wait only while fewer than this many wait, so that strangers
+/// cannot take the places of sessions.
 const MAX_WAITING_VISITS: usize = MAX_WAITING / 2;
 
 /// Takes finished records, judges them and hands them to every consumer.
@@ -68,7 +68,7 @@ struct Ended {
     /// In the order of their time: sessions that vanished, each of which waits for its siblings, and
     /// connections without a request.
     waiting: VecDeque<(Instant, SessionRecord)>,
-    /// No more record waits.
+    /// Whether records are no longer held back.
     closed: bool,
 }
 
@@ -88,7 +88,7 @@ pub struct Wanted {
 pub enum Filter {
     /// Only records of sessions that did not end well.
     Errors,
-    /// Every one.
+    /// Every record.
     All,
     /// No record.
     None,
@@ -149,8 +149,9 @@ impl RecordPipeline {
         Some(self.judge(record, context, now))
     }
 
-    /// Judges one record whose siblings have had their time; `false` when there is none. One at a
-    /// time, so that thousands that end together do not hold up the sessions of a thread.
+    /// Judges one record whose siblings have had their time; `false` if there is none. One at a
+    /// time, so that thousands of sessions that end together do not delay the other sessions of a
+    /// thread.
     pub fn settle_one(&self, now: Instant) -> bool {
         let mut ended = self.ended();
         if ended.waiting.front().is_none_or(|(due, _)| *due > now) {
@@ -165,7 +166,7 @@ impl RecordPipeline {
         true
     }
 
-    /// Records that the gateway announced to an open session that it goes down; `boot` identifies
+    /// Remembers that the gateway announced to an open session that it goes down; `boot` identifies
     /// its process.
     pub fn announce(&self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         self.ended().memory.announce(gateway, boot, down);
@@ -249,7 +250,7 @@ impl RecordPipeline {
         self.joiner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the first request of a connection.
+    /// Records the first request of a connection.
     pub fn asked(&self, client: &ClientFacts, at: Moment) {
         self.visits().asked(client, at);
     }
@@ -262,19 +263,19 @@ impl RecordPipeline {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has been counted of all records.
+    /// Counters of all records.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The sessions whose records are yet to come.
+    /// The open sessions, whose records are yet to come.
     #[must_use]
     pub fn live(&self) -> &Arc<Registry> {
         &self.live
     }
 
-    /// The last records that consumers got, the last one first; none unless they are kept.
+    /// The last records that consumers got, the last one first; empty unless they are kept.
     #[must_use]
     pub fn recent(&self) -> Vec<Arc<SessionRecord>> {
         self.last.as_ref().map(Recent::look).unwrap_or_default()
@@ -289,7 +290,7 @@ impl RecordPipeline {
             .collect()
     }
 
-    /// Records that found a queue full, by consumer; those without loss are left out.
+    /// Number of records that found a queue full, by consumer; consumers without loss are left out.
     #[must_use]
     pub fn dropped(&self) -> Vec<(String, u64)> {
         let mut lost = self.lost();
@@ -304,7 +305,7 @@ impl RecordPipeline {
         }
     }
 
-    /// Passes on an event that belongs to no session, for the lines for people.
+    /// Passes on an event outside any session; only the lines for people show it.
     pub fn notice(&self, text: &str, at: Moment) {
         for queue in &self.queues {
             queue.notice(text, at);

@@ -1,6 +1,5 @@
-//! The terminal in front of a person: whether there is one, how wide it is, and whether it may be
-//! styled. Everything that is printed for people asks here, so that all of it obeys `NO_COLOR` and
-//! fits alike.
+//! The user's terminal: whether there is one, how wide it is, and whether text may be styled. All
+//! output for people uses this module, so that all of it obeys `NO_COLOR` and has the same width.
 
 pub(crate) mod log;
 pub(crate) mod text;
@@ -11,13 +10,13 @@ use std::os::fd::AsFd;
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 
-/// The width of pages and tables without a terminal, and on one that does not tell its size.
+/// The width of pages and tables without a terminal, and on one that does not report its size.
 pub(crate) const USUAL: usize = 80;
 
-/// Longer lines are hard to read.
+/// Maximum width: longer lines are hard to read.
 const MOST: usize = 120;
 
-/// On a narrower terminal lines are broken by the terminal itself.
+/// Minimum width: a narrower terminal wraps the lines itself.
 const LEAST: usize = 40;
 
 /// Writes to the standard output; `false` if it is closed.
@@ -34,7 +33,7 @@ pub(crate) fn print(text: &str) -> bool {
 pub(crate) struct Look {
     /// With colours and bold text.
     pub styled: bool,
-    /// Lines are broken at this width; `None`: there is no terminal, and lines stay whole.
+    /// Lines are wrapped at this width; `None` if there is no terminal, and lines are not wrapped.
     pub width: Option<usize>,
 }
 
@@ -46,7 +45,7 @@ impl Look {
         width: None,
     };
 
-    /// What suits this stream now: a terminal can change its size.
+    /// The look for this stream now: a terminal can change its size.
     pub(crate) fn of(stream: &(impl RawStream + AsFd)) -> Self {
         Self {
             styled: AutoStream::choice(stream) != ColorChoice::Never,
@@ -54,13 +53,13 @@ impl Look {
         }
     }
 
-    /// What suits the standard output now.
+    /// The look for the standard output now.
     #[must_use]
     pub(crate) fn stdout() -> Self {
         Self::of(&std::io::stdout())
     }
 
-    /// What suits the standard error output now.
+    /// The look for the standard error output now.
     #[must_use]
     pub(crate) fn stderr() -> Self {
         Self::of(&std::io::stderr())
@@ -72,7 +71,7 @@ impl Look {
         self.width.unwrap_or(USUAL)
     }
 
-    /// The text with its long lines broken, where there is a terminal.
+    /// The text, with long lines wrapped if there is a terminal.
     #[must_use]
     pub(crate) fn fit(&self, text: &str) -> String {
         match self.width {

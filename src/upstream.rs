@@ -1,8 +1,8 @@
-//! The way to the gateway: resolve, connect, TLS; and the pool for plain requests.
+//! The connection to the gateway: resolve, connect, TLS; and the pool for plain requests.
 //!
-//! A WebSocket gets a connection of its own. Each dial resolves the name anew, because a
-//! container that restarts may come back under another address. Of several addresses the first
-//! that answers counts, see `race`.
+//! Each WebSocket gets its own connection. Each dial resolves the name again, because a container
+//! that restarts may come back with another address. If there are several addresses, the first that
+//! answers is used; see `race`.
 
 pub(crate) mod dial;
 pub(crate) mod dial_health;

@@ -1,8 +1,8 @@
-//! Whose fault it was: the only place that judges.
+//! Decides whose fault it was. This is the only place that judges.
 //!
 //! [`decide`] is pure and total: from a finished record, and nothing else, it makes one verdict.
 //! Rules are in `rules/`, one file for each family; [`precedence`] is the order in which they are
-//! asked.
+//! tried.
 
 mod answers;
 pub(crate) mod attempts;

@@ -63,8 +63,8 @@ mod tests {
         let source = include_str!("version.rs");
         for line in section.lines().filter(|line| line.contains(" = ")) {
             let name = line.split(" = ").next().unwrap();
-            let told = source.contains(&format!("feature = \"{name}\""));
-            assert!(told || name == "default", "{name}");
+            let listed = source.contains(&format!("feature = \"{name}\""));
+            assert!(listed || name == "default", "{name}");
         }
     }
 
@@ -72,12 +72,12 @@ mod tests {
     fn the_text_is_the_version_and_json_tells_how_it_was_built() {
         let text = as_text();
         assert!(text.starts_with(concat!("wstap ", env!("CARGO_PKG_VERSION"))));
-        let told = as_json();
-        assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+        let json = as_json();
+        assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
         assert!(
-            told["rustc"].as_str().unwrap().starts_with("rustc "),
-            "{told}"
+            json["rustc"].as_str().unwrap().starts_with("rustc "),
+            "{json}"
         );
-        assert!(told["commit"].is_null() || told["commit"].is_string());
+        assert!(json["commit"].is_null() || json["commit"].is_string());
     }
 }

@@ -1,11 +1,11 @@
 //! The WebSocket vocabulary: opcodes, frame headers, close codes, extensions and the scanner.
 //!
-//! Everything here is pure: bytes in, facts out. Nothing awaits, logs, allocates by a peer's
-//! claim, or fails: a peer that breaks the protocol is a [`Violation`] that is
-//! reported while scanning goes on. It serves RFC 6455 section 5 (framing), section 7.4 (status
-//! codes) and section 9 (extensions), and RFC 7692 (the RSV1 bit, bounded inflating).
+//! Everything here is pure: bytes in, facts out. Nothing awaits, logs, fails, or allocates by a
+//! length that a peer claims: a breach of the protocol is a [`Violation`], which is reported while
+//! scanning goes on. It serves RFC 6455 section 5 (framing), section 7.4 (status codes) and section
+//! 9 (extensions), and RFC 7692 (the RSV1 bit, bounded inflating).
 //!
-//! It does not reassemble or unmask messages; see [`crate::dialect`] for what is read.
+//! It does not reassemble or unmask messages; [`crate::dialect`] does, for the parts that are read.
 
 pub(crate) mod close;
 pub mod extensions;

@@ -73,9 +73,8 @@ async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
              decided by: origins.allowed in wstap's configuration\n\
              nearest entry: https://claw.example.com: the scheme differs: http in the origin, \
              https in the entry\n\
-             to let it in, put this into wstap's configuration (beside the entries that are \
-             there):\n  origins: {{ allowed: [\"http://claw.example.com\"] }}\n\
-             session: {session}\n"
+             to let it in, add this to wstap's configuration (keep the existing entries):\n  \
+             origins: {{ allowed: [\"http://claw.example.com\"] }}\nsession: {session}\n"
         );
         assert_eq!(body, expected);
         let (rest, ending) = conn.rest().await;

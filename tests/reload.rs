@@ -389,7 +389,7 @@ async fn what_only_a_start_can_change_is_told_and_stays() {
     tap.set("admin", json!({ "listen": "127.0.0.1:0" }));
     tap.set("listeners", json!([{ "listen": "127.0.0.1:1" }]));
     let told = tap.reload("done").await;
-    let later = "(counts from the next start on)";
+    let later = "(takes effect at the next start)";
     for key in [
         "records.keep: not set -> 3",
         "/elsewhere.jsonl`",

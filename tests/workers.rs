@@ -100,7 +100,7 @@ async fn more_workers_are_threads_of_their_own_and_need_a_start() {
     tap.set("workers", 1);
     let told = tap.reload("done").await;
     assert!(
-        told.contains("workers: 2 -> 1 (counts from the next start on)"),
+        told.contains("workers: 2 -> 1 (takes effect at the next start)"),
         "{told}"
     );
     let (main, others) = spent(&tap, &mut conn).await;

@@ -19,22 +19,23 @@ use crate::config::{self, Admin, Host, ListenAddr, Overrides};
 use crate::exit;
 use crate::terminal::Look;
 
-/// For connecting, asking and the whole answer. The tap may dial its gateway meanwhile.
+/// Time limit for connecting, sending the request and reading the whole answer. The tap may dial
+/// its gateway meanwhile.
 const LIMIT: Duration = Duration::from_secs(8);
 
 /// Maximum length of an answer.
 const MOST: usize = 32 << 20;
 
-/// How the tap to ask is found.
+/// Options for finding the tap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     /// Its admin listener.
     pub admin: Option<String>,
     /// The token of that listener.
     pub token_file: Option<PathBuf>,
-    /// Without `admin`: the tap's configuration.
+    /// If `admin` is not set: the tap's configuration.
     pub file: Option<PathBuf>,
-    /// What overrides it.
+    /// Settings that override the configuration.
     pub overrides: Overrides,
     /// Only warn about an invalid configuration: the running tap still uses its last valid one.
     pub without_valid_config: bool,
@@ -44,7 +45,7 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) struct Client {
     admin: Admin,
-    /// No address was given.
+    /// No address was given, so the default is used.
     assumed: bool,
     /// Errors in the configuration that contains its address.
     mistakes: Option<String>,
@@ -65,23 +66,23 @@ pub(crate) enum CallError {
     /// Nobody listens there, or the address cannot be reached.
     #[error("failed to reach the admin listener {addr}: {source}{hint}")]
     Connect {
-        /// Where.
+        /// The address of the listener.
         addr: String,
-        /// Why.
+        /// The error of the connection.
         source: io::Error,
-        /// What to say where nobody named the address.
+        /// A hint, if the user did not give the address.
         hint: &'static str,
     },
     /// The answer did not come, or did not end.
-    #[error("no answer of the admin listener {addr} within {} s", LIMIT.as_secs())]
+    #[error("no answer from the admin listener {addr} within {} s", LIMIT.as_secs())]
     Timeout {
-        /// Where.
+        /// The address of the listener.
         addr: String,
     },
     /// The answer is not HTTP.
     #[error("failed to ask the admin listener {addr}: {detail}")]
     Http {
-        /// Where.
+        /// The address of the listener.
         addr: String,
         /// What went wrong.
         detail: String,
@@ -89,11 +90,11 @@ pub(crate) enum CallError {
     /// The admin listener refused the request.
     #[error("the admin listener {addr} refused: {status} {said}")]
     Refused {
-        /// Where.
+        /// The address of the listener.
         addr: String,
-        /// With this status.
+        /// The status of the answer.
         status: StatusCode,
-        /// And these words.
+        /// The body of the answer.
         said: String,
     },
 }
@@ -118,8 +119,8 @@ pub(crate) fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, R
 }
 
 impl Client {
-    /// Finds the listener by flag, environment or the tap's configuration, else where a tap has it by
-    /// default.
+    /// Finds the listener by flag, environment or the tap's configuration; otherwise uses the
+    /// default address.
     pub(crate) fn find(options: &Options) -> Result<Self, String> {
         let token = options.token_file.as_deref();
         if let Some(listen) = &options.admin {
@@ -150,7 +151,8 @@ impl Client {
         Self::new(admin)
     }
 
-    /// Without a file only the environment can say where it is; the rest is the tap's own concern.
+    /// Without a file, only the environment can name the address; the other settings concern only
+    /// the tap.
     fn without_file(options: &Options) -> Result<Self, String> {
         let token = options.token_file.as_deref();
         let given = options.overrides.admin.as_ref();
@@ -172,7 +174,7 @@ impl Client {
                 "admin.listen has port 0, which the system chooses: give --admin ADDR".to_owned(),
             );
         }
-        // A listener on every address is asked over loopback.
+        // If the tap listens on every address, ask it over loopback.
         match host.ip() {
             Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => *host = Host::Ip(Ipv4Addr::LOCALHOST.into()),
             Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => *host = Host::Ip(Ipv6Addr::LOCALHOST.into()),
@@ -185,7 +187,7 @@ impl Client {
         })
     }
 
-    /// Asks for a path.
+    /// Requests a path.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, CallError> {
         let addr = self.admin.listen.to_string();
         let answer = timeout(LIMIT, self.call(path))
@@ -240,7 +242,8 @@ impl Client {
             let body = body.await.map_err(|error| http(&error))?.to_bytes();
             Ok(Answer { status, body })
         };
-        // The connection moves while it is polled, and is gone when the answer is here.
+        // The connection makes progress only while it is polled, and is dropped once the answer is
+        // complete.
         tokio::pin!(asking, connection);
         tokio::select! {
             answer = &mut asking => answer,

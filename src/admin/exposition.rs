@@ -1,7 +1,8 @@
 //! `/metrics` in the text format of Prometheus (version 0.0.4).
 //!
-//! Written by hand: it is a few lines per family, and `prometheus-client` writes `OpenMetrics`, where a counter's
-//! family has another name than its samples, which `promtool check metrics` rejects.
+//! Written by hand: it is a few lines per family, and `prometheus-client` writes `OpenMetrics`,
+//! where a counter's family and its samples have different names, which `promtool check metrics`
+//! rejects.
 
 use std::fmt::{Display, Write as _};
 
@@ -29,7 +30,7 @@ pub(super) struct Facts {
     pub(super) dropped: Vec<(String, u64)>,
     /// Listeners with the end of their certificate's validity, in seconds since 1970.
     pub(super) certificates: Vec<Expiry>,
-    /// Whether the last connection to the gateway came through; `None`: none was tried recently.
+    /// Whether the last connection to the gateway succeeded; `None` if none was tried recently.
     pub(super) gateway: Option<bool>,
     pub(super) reloads: Reloads,
     pub(super) draining: bool,
@@ -43,7 +44,7 @@ pub(super) fn text(facts: &Facts) -> String {
     let Facts {
         counts, traffic, ..
     } = facts;
-    page.family("wstap_build_info", "gauge", "The version that runs.");
+    page.family("wstap_build_info", "gauge", "The running version.");
     page.sample(
         "wstap_build_info",
         &[("version", &env!("CARGO_PKG_VERSION"))],
@@ -52,24 +53,24 @@ pub(super) fn text(facts: &Facts) -> String {
     page.one(
         "wstap_start_time_seconds",
         "gauge",
-        "When the tap began to serve.",
+        "When the tap started to serve.",
         &facts.started,
     );
     let draining = u8::from(facts.draining);
     page.one(
         "wstap_draining",
         "gauge",
-        "1 while the tap shuts down.",
+        "1 while the tap is shutting down.",
         &draining,
     );
     if let Some(up) = facts.gateway {
-        let help = "Whether the last connection to the gateway within a minute came through.";
+        let help = "Whether the last connection to the gateway succeeded, if one was tried in the last minute.";
         page.one("wstap_gateway_up", "gauge", help, &u8::from(up));
     }
     page.one(
         "wstap_connections",
         "gauge",
-        "Client connections, and streams of HTTP/2, that are open.",
+        "Open client connections and HTTP/2 streams.",
         &facts.connections,
     );
     let help =
@@ -86,7 +87,7 @@ pub(super) fn text(facts: &Facts) -> String {
     page.family(
         name,
         "counter",
-        "Records that a sink was too slow, full or broken for.",
+        "Records lost because a sink was too slow, full or broken.",
     );
     for (sink, count) in &facts.dropped {
         page.sample(name, &[("sink", sink)], count);
@@ -108,11 +109,7 @@ pub(super) fn text(facts: &Facts) -> String {
         &counts.joined,
     );
     let name = "wstap_certificate_expiry_timestamp_seconds";
-    page.family(
-        name,
-        "gauge",
-        "When a listener's certificate ends to be valid.",
-    );
+    page.family(name, "gauge", "When a listener's certificate expires.");
     for Expiry {
         listener,
         position,
@@ -138,7 +135,7 @@ fn reloads(page: &mut Page, reloads: &Reloads) {
     page.one(
         "wstap_config_last_reload_successful",
         "gauge",
-        "0 while the last reload was refused: what runs is not what the files say.",
+        "0 if the last reload was refused: the running configuration is not the one in the files.",
         &u8::from(!reloads.last_failed),
     );
     if let Some(at) = reloads.applied_at {
@@ -155,11 +152,7 @@ fn reloads(page: &mut Page, reloads: &Reloads) {
 fn sessions(page: &mut Page, facts: &Facts) {
     let counts = &facts.counts;
     let name = "wstap_open_sessions";
-    page.family(
-        name,
-        "gauge",
-        "Sessions that are open, by the phase that they are in.",
-    );
+    page.family(name, "gauge", "Open sessions, by their current phase.");
     for (phase, count) in &facts.phases {
         page.sample(name, &[("phase", &phase.as_str())], count);
     }
@@ -180,7 +173,7 @@ fn sessions(page: &mut Page, facts: &Facts) {
     page.family(
         name,
         "counter",
-        "Upgrade attempts that ended, by the phase that they got to.",
+        "Upgrade attempts that ended, by the phase that they reached.",
     );
     for (phase, count) in &counts.attempts {
         page.sample(name, &[("phase", phase)], count);
@@ -192,7 +185,7 @@ fn endings(page: &mut Page, counts: &Counts) {
     page.family(
         name,
         "counter",
-        "Close frames, by code and by who sent them; none: without a code.",
+        "Close frames, by code and sender; none: without a code.",
     );
     for ((code, from), count) in &counts.close_frames {
         page.sample(name, &[("from", from), ("code", code)], count);
@@ -222,7 +215,7 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
     page.family(
         name,
         "counter",
-        "WebSocket messages that were relayed whole.",
+        "WebSocket messages that were completely relayed.",
     );
     for (direction, flow) in &both {
         page.sample(name, &[("direction", direction)], &flow.messages);
@@ -231,7 +224,7 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
     page.family(
         name,
         "counter",
-        "Bytes that were relayed behind the upgrade.",
+        "Bytes that were relayed after the upgrade.",
     );
     for (direction, flow) in &both {
         page.sample(name, &[("direction", direction)], &flow.bytes);
@@ -240,13 +233,13 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
     page.family(
         name,
         "gauge",
-        "Bytes that wait now because their receiver does not read.",
+        "Bytes waiting because their receiver does not read.",
     );
     for (direction, flow) in &both {
         page.sample(name, &[("direction", direction)], &flow.waiting);
     }
     let name = "wstap_blocked_seconds_total";
-    let help = "Time in which bytes of sessions that ended waited for their receiver.";
+    let help = "Time that bytes waited for their receiver, in sessions that ended.";
     page.family(name, "counter", help);
     for (direction, _) in &both {
         let seconds = counts
@@ -266,7 +259,7 @@ const SHOWN_US: [u32; 12] = [
 fn added(page: &mut Page, added: &Added) {
     let name = "wstap_added_latency_seconds";
     let help =
-        "Time in the tap from the wake-up in which bytes could be read to their being written.";
+        "Time in the tap from the wake-up in which bytes became readable until they were written.";
     page.family(name, "histogram", help);
     let bucket = format!("{name}_bucket");
     let (mut so_far, mut shown) = (0, SHOWN_US.into_iter().peekable());
@@ -289,7 +282,7 @@ fn added(page: &mut Page, added: &Added) {
 
 fn steps(page: &mut Page, counts: &Counts) {
     let name = "wstap_handshake_seconds";
-    let help = "How long the steps to an open session took, of sessions that ended.";
+    let help = "How long the steps to an open session took, in sessions that ended.";
     page.family(name, "histogram", help);
     for (step, histogram) in &counts.handshakes {
         let bucket = format!("{name}_bucket");
@@ -312,7 +305,7 @@ fn steps(page: &mut Page, counts: &Counts) {
     }
 }
 
-/// The text as it grows. Writing to a String cannot fail.
+/// The text under construction. Writing to a String cannot fail.
 #[derive(Debug, Default)]
 struct Page(String);
 
@@ -326,7 +319,7 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    /// Label values are words of ours and addresses: nothing in them needs to be escaped.
+    /// Label values are our own words and addresses, so nothing in them needs escaping.
     fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: &dyn Display) {
         self.0.push_str(name);
         for (at, (label, of)) in labels.iter().enumerate() {

@@ -11,10 +11,11 @@ use crate::config::{Admin, AdminToken};
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// No Host header, or more than one, or a target that brings a host of its own.
+    /// No Host header, or more than one, or a target that contains a host.
     #[error("expected one Host header and a target without a host")]
     NoHost,
-    /// A name that does not belong to the listener: a page may have made it point here.
+    /// A name that does not belong to the listener: a page may have made the name point here (DNS
+    /// rebinding).
     #[error("this Host is not known; if it is a name of this listener, add it to admin.hosts")]
     Host,
     /// No token, or a wrong one. The answer does not say which.
@@ -36,8 +37,8 @@ impl Refusal {
     }
 }
 
-/// Whether a request that came to the address `reached` is answered. The host comes first: a page
-/// that was led here learns nothing else.
+/// Whether a request that came to the address `reached` is answered. The host is checked first: a
+/// page that was led here learns nothing else.
 pub(super) fn admit<B>(
     admin: &Admin,
     request: &Request<B>,

@@ -13,17 +13,18 @@ use crate::session::text::PeerText;
 use crate::sink::RecordPipeline;
 use crate::sink::live::{Flow, Snapshot};
 
-/// Open sessions that are listed at most, the oldest first: those that hang are among them.
+/// Maximum number of open sessions that are listed, the oldest first: sessions that hang are among
+/// them.
 pub(crate) const LISTED: usize = 1000;
 
 /// The answer of `/sessions`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sessions {
-    /// When it was looked.
+    /// When the list was made.
     pub at: Moment,
-    /// How many sessions are open, those that are not listed included.
+    /// Number of open sessions, including those that are not listed.
     pub open_count: usize,
-    /// The oldest of them first, at most [`LISTED`].
+    /// The oldest open sessions first, at most [`LISTED`].
     pub open: Vec<Open>,
     /// Records that were written recently, the last one first.
     pub recent: Vec<Ended>,
@@ -34,7 +35,7 @@ pub(crate) struct Sessions {
 pub(crate) struct Open {
     /// As in its record.
     pub id: Uuid,
-    /// `connection` until its request was admitted.
+    /// `connection` until the session's request is admitted.
     pub kind: Kind,
     /// When it began.
     pub opened_at: Moment,
@@ -50,9 +51,9 @@ pub(crate) struct Open {
     pub host: Option<PeerText>,
     /// Path and query, masked.
     pub path: Option<PeerText>,
-    /// What the client sent.
+    /// Traffic from the client.
     pub to_gateway: DirectionTraffic,
-    /// What the gateway sent.
+    /// Traffic from the gateway.
     pub to_client: DirectionTraffic,
 }
 
@@ -61,11 +62,11 @@ pub(crate) struct Open {
 pub(crate) struct DirectionTraffic {
     /// Finished messages.
     pub messages: u64,
-    /// Bytes after the upgrade; of a connection that passes unread, all.
+    /// Bytes after the upgrade; all bytes for a connection that passes unread.
     pub bytes: u64,
     /// Bytes that wait because the receiver does not read.
     pub waiting: u64,
-    /// Milliseconds since the last byte; `null`: none came.
+    /// Milliseconds since the last byte; `null` if none came.
     pub last_ms_ago: Option<f64>,
 }
 
@@ -80,7 +81,7 @@ pub(crate) struct Ended {
     pub opened_at: Moment,
     /// When it had ended.
     pub closed_at: Moment,
-    /// By the monotonic clock.
+    /// Duration by the monotonic clock.
     pub duration_ms: f64,
     /// How far it got.
     pub phase: Phase,
@@ -97,7 +98,7 @@ pub(crate) struct Ended {
     pub verdict: Option<Verdict>,
 }
 
-/// Looks at a tap.
+/// Lists the sessions of a tap.
 #[must_use]
 pub(crate) fn look(pipeline: &RecordPipeline, at: Moment) -> Sessions {
     let (open, open_count) = pipeline.live().look(LISTED, Instant::now());

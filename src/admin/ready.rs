@@ -1,4 +1,4 @@
-//! Whether the tap can do its job now: each thing that it needs, and why one fails.
+//! Whether the tap can do its job now: each thing that it needs, and why a check fails.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,27 +24,27 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 /// A listener of the tap.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerFacts {
-    /// Where it listens.
+    /// The address of the listener.
     pub place: ListenAddr,
-    /// What it shows now; `None` for plain HTTP.
+    /// The certificates that it shows now; `None` for plain HTTP.
     pub certificates: Option<Leaves>,
 }
 
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Readiness {
-    /// Every check passed.
+    /// Whether every check passed.
     pub ready: bool,
-    /// The single checks.
+    /// The individual checks.
     pub checks: Vec<Check>,
 }
 
 /// One thing that the tap needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
-    /// `running`, `listeners`, `certificates`, `gateway`, or `tls_keylog` where there is one.
+    /// `running`, `listeners`, `certificates`, `gateway`, or `tls_keylog` if there is one.
     pub name: String,
-    /// It is as it has to be.
+    /// Whether the check passed.
     pub ok: bool,
     /// What was found.
     pub detail: String,
@@ -65,7 +65,7 @@ impl Check {
 pub(super) struct Expiry {
     /// The address that shows it.
     pub(super) listener: String,
-    /// Which of its certificates, counted from 0 as in the configuration.
+    /// Which of the listener's certificates, counted from 0 as in the configuration.
     pub(super) position: usize,
     /// Seconds since 1970.
     pub(super) at: i64,
@@ -75,7 +75,7 @@ pub(super) struct Expiry {
 #[derive(Debug)]
 pub(super) struct Ready {
     listeners: Vec<ListenerFacts>,
-    /// Where TLS secrets are written. It fails no check, but the operator must not forget it.
+    /// Where TLS secrets are written. It makes no check fail, but the operator must not forget it.
     tls_keylog: Option<PathBuf>,
     /// When the check itself dialled last; held while it does.
     last_try: Mutex<Option<Instant>>,
@@ -142,7 +142,7 @@ impl Ready {
     /// dials.
     async fn gateway(&self, dialler: &Dialler) -> Check {
         if let Reached::Answered(_) = reached(dialler) {
-            return told(dialler);
+            return dial_check(dialler);
         }
         let mut last_try = self.last_try.lock().await;
         // If nothing is known, the recent try was for another gateway, before a reload.
@@ -156,7 +156,7 @@ impl Ready {
             *last_try = Some(Instant::now());
         }
         drop(last_try);
-        told(dialler)
+        dial_check(dialler)
     }
 }
 
@@ -173,7 +173,7 @@ fn reached(dialler: &Dialler) -> Reached {
     dialler.dial_health().reached(RECENT, Instant::now())
 }
 
-fn told(dialler: &Dialler) -> Check {
+fn dial_check(dialler: &Dialler) -> Check {
     match reached(dialler) {
         Reached::Answered(age) => {
             let detail = format!("reached {} ago", seconds(age));

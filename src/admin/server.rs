@@ -26,7 +26,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// From accept to the last byte of the answer.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// A request here has a few short headers, of which the token is the longest.
+/// A request here has a few short headers; the token is the longest one.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 

@@ -23,10 +23,11 @@ use crate::session::moment::Moment;
 use crate::sink::RecordPipeline;
 use crate::upstream::Dialler;
 
-/// The paths that it answers.
+/// The paths that the service answers.
 const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
 
-/// Browsers must not give the answers to other pages; for the same reason there are no CORS headers.
+/// Browsers must not expose the answers to other pages; for the same reason there are no CORS
+/// headers.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Answers the requests of the admin listener.
@@ -41,7 +42,7 @@ pub(crate) struct AdminService {
     started_at: Timestamp,
 }
 
-/// The tap as it is now.
+/// The current state of the tap.
 #[derive(Clone, Debug)]
 pub(crate) struct Now {
     /// Client connections and tunnels that are open.
@@ -54,7 +55,7 @@ pub(crate) struct Now {
     pub reloads: Reloads,
 }
 
-/// Reads the state of a tap, whose layer is beside this one.
+/// Reads the state of a tap. The tap's layer is beside this one, so this is a callback.
 pub(crate) struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
 
 impl std::fmt::Debug for NowReader {
@@ -72,11 +73,11 @@ pub(crate) struct Parts {
     pub listeners: Vec<ListenerFacts>,
     /// Cancelled when the tap shuts down.
     pub draining: CancellationToken,
-    /// What counts records and knows the open sessions.
+    /// Counts records and knows the open sessions.
     pub pipeline: Arc<RecordPipeline>,
-    /// Where TLS secrets are written to, if anywhere.
+    /// Where TLS secrets are written, if anywhere.
     pub tls_keylog: Option<PathBuf>,
-    /// The rest, which changes.
+    /// The other facts, which change.
     pub now: NowReader,
 }
 
@@ -103,7 +104,7 @@ impl AdminService {
         }
     }
 
-    /// Answers one request that came to the address `reached`. Its body is not looked at.
+    /// Answers one request that came to the address `reached`. Its body is ignored.
     pub(super) async fn answer<B>(
         &self,
         request: Request<B>,
@@ -117,7 +118,10 @@ impl AdminService {
             "/readyz" => self.readiness().await,
             "/metrics" => self.metrics(),
             "/sessions" => self.sessions().await,
-            _ => text(StatusCode::NOT_FOUND, format!("wstap: there are {PATHS}\n")),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                format!("wstap: not found; the paths are {PATHS}\n"),
+            ),
         }
     }
 
@@ -157,7 +161,7 @@ impl AdminService {
         response(StatusCode::OK, exposition::CONTENT_TYPE, page)
     }
 
-    /// Built on a blocking thread: a long list must not hold up the sessions of a worker.
+    /// Built on a blocking thread: a long list must not delay the sessions of a worker.
     async fn sessions(&self) -> Response<Full<Bytes>> {
         let pipeline = Arc::clone(&self.pipeline);
         let made = tokio::task::spawn_blocking(move || {
@@ -165,24 +169,24 @@ impl AdminService {
             as_json(StatusCode::OK, &sessions)
         });
         made.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the list of sessions could not be made");
+            tracing::error!(%error, "failed to build the list of sessions");
             response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
         })
     }
 
     async fn readiness(&self) -> Response<Full<Bytes>> {
-        let told = {
+        let readiness = {
             let now = (self.now.0)();
             self.ready
                 .ask(&now.dialler, self.draining.is_cancelled())
                 .await
         };
-        let status = if told.ready {
+        let status = if readiness.ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        as_json(status, &told)
+        as_json(status, &readiness)
     }
 }
 
@@ -208,7 +212,7 @@ fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<By
             response(status, "application/json", body)
         }
         Err(error) => {
-            tracing::error!(%error, "an answer of the admin listener could not be written");
+            tracing::error!(%error, "failed to write an answer of the admin listener");
             response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
         }
     }

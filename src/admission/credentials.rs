@@ -1,10 +1,10 @@
-//! Finds every credential that a request head carries, and says of each only what a record may say.
+//! Finds every credential that a request head carries, and reports only what a record may contain.
 //!
 //! Why all of them: the common failure is not a wrong token but a right one in a place that nobody
 //! reads (a Bearer header or `?token=` on the gateway's WebSocket), or two sources that disagree. The
 //! places are those of RFC 6750 §2 (header, query), RFC 7617 (Basic), RFC 6265 (cookies), the
-//! subprotocol list of RFC 6455 that browsers misuse for want of headers, and capability tokens in
-//! the path. Credentials inside frames are found by the dialect.
+//! subprotocol list of RFC 6455 that browsers misuse because they cannot set headers, and
+//! capability tokens in the path. Credentials inside frames are found by the dialect.
 //!
 //! This module looks; it never refuses anything.
 
@@ -20,7 +20,8 @@ use crate::session::secrets::SeenSecrets;
 /// At most this many credentials are described per request; further ones are counted.
 pub(crate) const MAX_CREDENTIALS: usize = 32;
 
-/// What has to be known of a request besides its header fields. (No Debug: a target holds secrets.)
+/// The parts of a request that matter besides its header fields. (No Debug: a target holds
+/// secrets.)
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// The request target as sent.
@@ -36,7 +37,7 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Found {
     /// Header fields first, then the subprotocol list, the path, the query and the cookies.
     pub credentials: Vec<Credential>,
-    /// How many more there were than [`MAX_CREDENTIALS`].
+    /// Number of credentials beyond [`MAX_CREDENTIALS`].
     pub dropped: usize,
     /// All credentials, in every form in which they were sent, so that the record can mask them.
     pub seen: SeenSecrets,
@@ -54,9 +55,9 @@ pub(crate) fn scan<'a>(
         ignored: request.websocket && request.ignored,
         found: Found::default(),
     };
-    // Cookies come last: they are the place where junk could crowd out what matters.
+    // Cookies come last: junk in them could crowd out the credentials that matter.
     let mut cookies = Vec::new();
-    // A marker and its secret may stand in two lines of one list (RFC 9110 §5.3).
+    // A marker and its secret may be in two lines of one list (RFC 9110 §5.3).
     let mut subprotocols = Zeroizing::new(String::new());
     for (name, value) in headers {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -111,7 +112,7 @@ impl Scan<'_> {
             return self.add(&place, value, |credential| credential);
         };
         // The blanks between scheme and credentials belong to neither (RFC 9110 §11.4), so that the
-        // fingerprint is that of the token; but more than one of them is odd and worth telling.
+        // fingerprint is that of the token; but more than one blank is odd and worth reporting.
         let secret = rest.trim_ascii_start();
         let odd = !secret.is_empty() && secret.len() < rest.len();
         let ignored =
@@ -137,7 +138,7 @@ impl Scan<'_> {
                     finish(credential).with_user(user)
                 });
             }
-            // A token as the user name (`curl -u TOKEN:`): then that is the credential.
+            // A token as the user name (`curl -u TOKEN:`): then the user name is the credential.
             (Some(user), Some(password)) => {
                 self.found.seen.add(user);
                 let secret = if password.is_empty() { user } else { password };

@@ -1,10 +1,10 @@
-//! Who the gateway is told the client is.
+//! Which client the gateway is told about.
 //!
-//! The gateway decides by attribution headers and by the peer's address who is local, and trusts
-//! local clients more. So: **it must see every client with the locality that it would have without
-//! the tap.** [`decide`] is that rule, as a function of everything it depends on; [`chain`] finds
-//! the client behind trusted proxies, [`write`](mod@write) makes the headers, and [`acceptance`]
-//! plans how we learn whether the gateway believes them.
+//! From attribution headers and the peer's address the gateway decides which clients are local, and
+//! it trusts local clients more. So: **it must see every client with the locality that it would
+//! have without the tap.** [`decide`] is that rule, as a function of everything it depends on;
+//! [`chain`] finds the client behind trusted proxies, [`write`](mod@write) makes the headers, and
+//! [`acceptance`] plans how we learn whether the gateway believes them.
 
 pub(crate) mod acceptance;
 pub(crate) mod chain;
@@ -31,14 +31,16 @@ use crate::session::record::gateway::{Acceptance, ForwardedWhy as Why};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Decided for each connection, so that locality stays as it would be without the tap.
+    /// Decided for each connection, so that a client is local or remote as it would be without the
+    /// tap.
     #[default]
     Auto,
-    /// Unchanged, nothing added.
+    /// The headers pass unchanged, nothing is added.
     Pass,
-    /// One set with the client's address for everybody; everything else of the kind is dropped.
+    /// One set with the client's address is written for everybody; all other attribution headers
+    /// are dropped.
     Overwrite,
-    /// Everything of the kind is dropped, nothing is added.
+    /// All attribution headers are dropped, nothing is added.
     None,
 }
 
@@ -55,35 +57,35 @@ impl Mode {
     }
 }
 
-/// Headers in which proxies tell who the client is. The gateway looks at all of these.
+/// Headers in which proxies name the client. The gateway reads all of these.
 #[must_use]
 pub(crate) fn is_attribution(name: &HeaderName) -> bool {
     hop::is_attribution(name.as_str())
 }
 
-/// Whether a head has attribution headers, also empty ones.
+/// Whether a head has attribution headers, even empty ones.
 #[must_use]
 pub(crate) fn brings_attribution(headers: &HeaderMap) -> bool {
     headers.keys().any(is_attribution)
 }
 
-/// Everything that decides what the gateway is told. All addresses are canonical: an IPv4 address
-/// is never written as an IPv6 one.
+/// The inputs of [`decide`]. All addresses are canonical: an IPv4 address is never written as an
+/// IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Situation {
     /// `gateway.forwarded`.
     pub mode: Mode,
     /// `gateway.allow_remote_as_local`.
     pub allow_remote_as_local: bool,
-    /// The peer; of a relayed one the client that the proxy named.
+    /// The peer; if it is relayed, the client that the proxy named.
     pub peer: IpAddr,
-    /// It came through a proxy by PROXY protocol: it is remote, whatever address stands there.
+    /// It came through a proxy by PROXY protocol: it is remote, whatever address the header has.
     pub relayed: bool,
     /// The peer is in `trusted_proxies`.
     pub trusted: bool,
     /// The request has attribution headers.
     pub brought: bool,
-    /// Who the client is: the peer, or who the trusted chain names.
+    /// The client: the peer, or the one that the trusted chain names.
     pub client: IpAddr,
     /// The gateway sees this connection as coming from its own host: by loopback or unix socket.
     pub gateway_local: bool,
@@ -91,7 +93,7 @@ pub(crate) struct Situation {
     pub acceptance: Acceptance,
     /// Our end of the connection to the gateway: what it would see of a client on our host.
     pub our_ip: Option<IpAddr>,
-    /// The request says that its page is one of this machine ([`page::claims_local_page`]).
+    /// The request claims that its page comes from this machine ([`page::claims_local_page`]).
     pub local_page: bool,
 }
 
@@ -142,7 +144,7 @@ pub(crate) fn decide(situation: &Situation) -> Decision {
     let (action, why) = match mode {
         Mode::Pass => (Action::Pass, Why::Configured),
         Mode::None => (Action::Strip, Why::Configured),
-        // What a process on the gateway's own host says, the gateway itself trusts or refuses.
+        // The gateway itself decides whether to trust a process on its own host.
         Mode::Auto if !chain && loopback && gateway_local => {
             let why = if brought {
                 Why::LoopbackProxy
@@ -151,14 +153,14 @@ pub(crate) fn decide(situation: &Situation) -> Decision {
             };
             (Action::Pass, why)
         }
-        // Never with a local gateway: without headers it would take everybody for local.
+        // Not for a local gateway: without headers it would take everybody for local.
         Mode::Auto if situation.acceptance == Acceptance::Refused && !gateway_local => {
             (Action::Strip, Why::GatewayRefusedOverwrite)
         }
         Mode::Auto | Mode::Overwrite => overwrite(situation),
     };
-    // A loopback proxy that brings headers speaks for somebody else: only a loopback client
-    // without any would be local without us as well.
+    // A loopback proxy that brings headers speaks for somebody else: only a loopback client without
+    // headers would be local without us as well.
     let bare = match action {
         Action::Pass => !brought,
         Action::Strip => true,
@@ -174,7 +176,7 @@ pub(crate) fn decide(situation: &Situation) -> Decision {
             only_remote,
         };
     }
-    // Nor does it help that the gateway is elsewhere, when it sees us under a private address.
+    // A gateway on another host is no safer, if it sees us under a private address.
     if only_remote && situation.local_page && !is_private(situation.client) {
         return Decision {
             action: Action::Refuse,
@@ -199,8 +201,8 @@ fn overwrite(situation: &Situation) -> (Action, Why) {
         our_ip,
         ..
     } = *situation;
-    // A client on our own host is, to a gateway elsewhere, whoever our address belongs to. 127.0.0.1
-    // would be the gateway's own host.
+    // To a gateway on another host, a client on our host has our address: 127.0.0.1 would mean the
+    // gateway's own host.
     let own_host = peer.is_loopback() || our_ip == Some(peer);
     if client == peer && own_host && !gateway_local {
         return (Action::Overwrite(our_ip.unwrap_or(peer)), Why::OwnHost);

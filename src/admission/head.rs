@@ -1,11 +1,11 @@
 //! The check of a client's raw bytes, before any HTTP library has seen them (RFC 9112, RFC 6455
 //! section 4.2.1).
 //!
-//! A library repairs or hides what has to be seen: it may accept a bare LF, drop a Content-Length
-//! beside a Transfer-Encoding, merge equal duplicates, cut a fragment off a target. Each of those
-//! is a way to make one request here and two behind us. So a small, strict state machine reads
-//! every head of a connection, and the framing of every body between them. What it lets pass, all
-//! strict readers understand alike; what follows a refused request is never looked at.
+//! A library repairs or hides faults that we have to see: it may accept a bare LF, drop a
+//! Content-Length beside a Transfer-Encoding, merge equal duplicates, cut a fragment off a target.
+//! Each of those is a way to make one request here and two behind us. So a small, strict state
+//! machine reads every head of a connection, and the framing of every body between them. All strict
+//! parsers understand what it lets pass alike; bytes after a refused request are never read.
 //!
 //! Pure and bounded: bytes in, [`Step`]s out. It holds offsets, never a copy of a body, and no
 //! more of a head than [`Limits::bytes`].
@@ -34,20 +34,20 @@ use lines::Lines;
 
 use crate::session::record::HeadFault;
 
-/// What the bytes so far amount to.
+/// What to do with the bytes so far.
 #[derive(Debug)]
 pub enum Step {
     /// More bytes are needed.
     More,
-    /// So many bytes at the front are to be thrown away: an empty line before a request.
+    /// Drop this many leading bytes: an empty line before a request.
     Skip(usize),
-    /// So many bytes at the front are a head that may pass.
+    /// This many leading bytes are a head that may pass.
     Head(usize, Box<Checked>),
-    /// So many bytes at the front belong to a body and may pass.
+    /// This many leading bytes belong to a body and may pass.
     Body(usize),
     /// Neither this head nor anything after it may pass.
     Refused(Box<Checked>),
-    /// The body of a request that has passed already is broken.
+    /// The body of a request whose head has already passed is broken.
     BrokenBody(Refusal),
 }
 
@@ -63,10 +63,10 @@ pub struct Requests {
 #[derive(Debug)]
 enum State {
     Head(Lines),
-    /// A body of so many more bytes.
+    /// A body with this many bytes left.
     Length(u64),
     Chunked(Chunked),
-    /// Behind an upgrade or a refusal: what comes is no request to us.
+    /// After an upgrade or a refusal: further bytes are not requests.
     Over,
 }
 
@@ -81,7 +81,7 @@ impl Requests {
         }
     }
 
-    /// A head is what comes next, or is what has begun.
+    /// A head comes next or has begun.
     #[must_use]
     pub fn is_at_head(&self) -> bool {
         matches!(self.state, State::Head(_))
@@ -93,8 +93,8 @@ impl Requests {
         matches!(self.state, State::Length(_) | State::Chunked(_))
     }
 
-    /// Looks at the bytes that are not dealt with yet. The caller takes off the front what a step
-    /// names and asks again; bytes of an unfinished head stay, and are not read twice.
+    /// Reads the bytes that are still pending. The caller removes as many leading bytes as the step
+    /// names and calls again; bytes of an unfinished head stay, and are not read twice.
     pub fn step(&mut self, bytes: &[u8]) -> Step {
         match &mut self.state {
             State::Over => Step::More,
@@ -135,7 +135,7 @@ impl Requests {
         }
     }
 
-    /// Gives up on a head that does not come to an end in time.
+    /// Refuses a head that did not end in time.
     pub fn too_slow(&mut self, bytes: &[u8], detail: String) -> Box<Checked> {
         Box::new(self.refuse(Refusal::new(HeadFault::TooSlow, detail), bytes))
     }

@@ -1,4 +1,4 @@
-//! Names of headers that concern one connection only, or that tell who a client is.
+//! Names of headers that concern one connection only, or that identify a client.
 
 use crate::dialect;
 
@@ -13,8 +13,8 @@ pub(crate) fn nominated<'a>(
         .filter(|name| !name.is_empty())
 }
 
-/// Headers in which proxies tell who the client is, by their lower-case name. The gateway looks at
-/// all of these (2026.9.6).
+/// Headers in which proxies name the client, by their lower-case name. The gateway (2026.9.6) reads
+/// all of these.
 #[must_use]
 pub(crate) fn is_attribution(name: &str) -> bool {
     name == "forwarded"
@@ -24,8 +24,8 @@ pub(crate) fn is_attribution(name: &str) -> bool {
 }
 
 /// Headers in which identity-aware proxies say who the user is. A gateway in auth mode
-/// `trusted-proxy` believes the one that it is configured for from every peer that it trusts: once
-/// that is us, a stranger must not bring one.
+/// `trusted-proxy` believes the one that it is configured for from every peer that it trusts. Once
+/// it trusts us, a stranger must not bring one.
 #[must_use]
 pub(crate) fn names_user(name: &str) -> bool {
     matches!(
@@ -51,8 +51,8 @@ pub(crate) fn names_user(name: &str) -> bool {
         || name.starts_with("x-ms-client-principal")
 }
 
-/// Names that nobody may have taken out by nominating them, nor put behind a body: they say where
-/// a request goes, who sends it, what it may do and where it ends.
+/// Names that a client may neither have removed by nominating them nor send as trailers: they say
+/// where a request goes, who sends it, what it may do and where it ends.
 #[must_use]
 pub(crate) fn is_protected(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -65,8 +65,8 @@ pub(crate) fn is_protected(name: &[u8]) -> bool {
         )
 }
 
-/// A name that a program behind us may take for one of those that matter, because CGI and its
-/// heirs know no difference between `-` and `_`.
+/// A name that a program behind us may confuse with a protected one, because CGI and its successors
+/// do not distinguish `-` and `_`.
 #[must_use]
 pub(crate) fn is_underscore_twin(name: &str) -> bool {
     if !name.contains('_') {

@@ -8,7 +8,7 @@
 //! through [`PeerText`], so it is inert as well.
 //!
 //! Fields that are not on the list below are recorded by name and length only. Nothing here changes
-//! what is forwarded.
+//! the forwarded request.
 
 use memchr::memchr2_iter;
 
@@ -17,9 +17,9 @@ use crate::dialect;
 use crate::session::credential::length;
 use crate::session::text::PeerText;
 
-/// Longest shown target, in characters.
+/// Maximum length of a shown target, in characters.
 pub const TARGET_CAP: usize = 2048;
-/// Longest shown header value, in characters.
+/// Maximum length of a shown header value, in characters.
 pub const VALUE_CAP: usize = 1024;
 
 /// The request target as recorded: path segments that are or look like secrets, every query value,
@@ -29,8 +29,8 @@ pub fn mask_target(target: &str) -> String {
     show(&url_like(target), TARGET_CAP)
 }
 
-/// The method as recorded: a known one as it was sent, in any case; of any other only its length, because it may be
-/// a secret that was sent in the method's place.
+/// The method as recorded: a known one as it was sent, in any case; for any other only its length,
+/// because it may be a secret that was sent in place of the method.
 #[must_use]
 pub fn mask_method(method: &[u8]) -> String {
     let text = PeerText::from_bytes(method, usize::MAX);
@@ -76,10 +76,11 @@ const METHODS: [&str; 27] = [
     "UNLOCK",
 ];
 
-/// The value of a header field as recorded, or `None` for a field of which only name and length are.
+/// The value of a header field as recorded, or `None` for a field of which only name and length are
+/// recorded.
 ///
-/// Repeated `Sec-WebSocket-Protocol` lines are one list: join them with `, ` before masking, because
-/// the word that announces a secret may stand in the line before it.
+/// Repeated `Sec-WebSocket-Protocol` lines are one list: join them with `, ` before masking,
+/// because the word that announces a secret may be in the line before it.
 #[must_use]
 pub fn mask_header(name: &[u8], value: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
@@ -88,7 +89,7 @@ pub fn mask_header(name: &[u8], value: &[u8]) -> Option<String> {
     let text = text.as_str();
     let masked = match name.as_str() {
         "referer" | "location" => url_like(text),
-        // It should be no more than scheme, host and port; what a client sends may be a whole URL.
+        // It should be no more than scheme, host and port, but a client may send a whole URL.
         "origin" => free_text(&url_like(text)),
         "host" => free_text(&masked_user(text)),
         "cookie" => cookie(text),
@@ -108,7 +109,7 @@ pub fn mask_header(name: &[u8], value: &[u8]) -> Option<String> {
     Some(show(&masked, VALUE_CAP))
 }
 
-/// The items of a `Sec-WebSocket-Protocol` value, those that are credentials masked.
+/// The items of a `Sec-WebSocket-Protocol` value, with credentials masked.
 #[must_use]
 pub fn mask_subprotocols(value: &str) -> Vec<String> {
     subprotocol_items(value)
@@ -204,7 +205,8 @@ fn query_item(file: &str, item: &str) -> String {
             let value = url::form_urlencoded::parse(value.replace('=', "%3D").as_bytes())
                 .next()
                 .map(|(value, _)| masked(&value));
-            // Separators that form decoding drops still are a value that was sent.
+            // A value of separators alone, which form decoding drops, is still a value that was
+            // sent.
             let plain = suspects::percent_decode(name);
             let name = if suspects::looks_secret(&plain) {
                 masked(&plain)
@@ -278,8 +280,8 @@ fn masked_user(authority: &str) -> String {
     }
 }
 
-/// Masks JSON Web Tokens, what follows the word "bearer" or "basic", and user information, in text
-/// that should hold nothing of the kind.
+/// Masks JSON Web Tokens, the text after the word "bearer" or "basic", and user information, in
+/// text that should contain no secrets.
 fn free_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -343,7 +345,7 @@ fn after_word(text: &str, word: &str) -> String {
         let secret = value.get(..size).unwrap_or_default();
         out.push_str(text.get(done..end + gap).unwrap_or_default());
         done = end + gap;
-        // "[masked 43]" up to its blank: a token that was masked before.
+        // The part of "[masked 43]" before its blank: a token that is masked already.
         if secret != "[masked" {
             out.push_str(&masked(secret));
             done += size;
@@ -360,7 +362,7 @@ fn cookie(text: &str) -> String {
         .join("; ")
 }
 
-/// Only what stands before "=" is a name (RFC 6265bis: without one, the whole is a value).
+/// Only the part before "=" is a name (RFC 6265bis: without one, the whole is a value).
 fn cookie_pair(pair: &str) -> String {
     match pair.split_once('=') {
         Some((name, value)) if !suspects::looks_secret(name) => format!("{name}={}", masked(value)),
@@ -378,7 +380,7 @@ fn set_cookie(text: &str) -> String {
             "secure" | "httponly" | "partitioned" if value.is_empty() => part.to_owned(),
             "expires" | "max-age" | "domain" | "samesite" | "priority" => free_text(part),
             "path" => format!("{name}={}", url_like(value)),
-            // Whatever else stands here may be the rest of the value.
+            // Anything else here may be the rest of the value.
             _ => masked(part),
         }
     }));

@@ -1,13 +1,13 @@
-//! The one spelling of an origin, for comparing what a browser sent with an allow list.
+//! The normalised form of an origin, for comparing the one that a browser sent with an allow list.
 //!
-//! RFC 6454 §7 gives the grammar of the Origin header field, the WHATWG URL standard the rules of
-//! what is the same host: lower case, default port dropped, `127.1` is `127.0.0.1`, international
-//! names in their ASCII form. The gateway normalises with the same parser, so both must agree.
+//! RFC 6454 §7 gives the grammar of the Origin header field, the WHATWG URL standard the rules for
+//! equal hosts: lower case, default port dropped, `127.1` is `127.0.0.1`, international names in
+//! their ASCII form. The gateway normalises with the same parser, so both must agree.
 //!
-//! Here is only the reading of one value and of a request's header lines. Whether an origin may
-//! pass is decided in [`policy`], by our list ([`list`]) and by what the gateway's own
-//! configuration says ([`gateway`]); [`nearest`] says which entry it just missed, and [`refusal`]
-//! how a refused client is told.
+//! This file only reads one value and a request's header lines. [`policy`] decides whether an
+//! origin may pass, by our list ([`list`]) and by the gateway's own configuration ([`gateway`]);
+//! [`nearest`] finds the entry that it nearly matched, and [`refusal`] writes the text for a
+//! refused client.
 
 pub(crate) mod disagree;
 pub(crate) mod gateway;
@@ -23,7 +23,8 @@ use url::Url;
 
 pub(crate) use crate::session::record::OriginError;
 
-/// Longest accepted value in bytes: a host name has at most 253 characters, an IPv6 address fewer.
+/// Maximum length of an accepted value in bytes: a host name has at most 253 characters, an IPv6
+/// address fewer.
 const MAX_LEN: usize = 512;
 
 /// A normalised origin.

@@ -1,5 +1,5 @@
-//! Who is at the other end of a client connection, as far as the connection itself tells: before
-//! any header of a request is read.
+//! The other end of a client connection, as far as the connection itself shows it: before any
+//! request header is read.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,11 +11,11 @@ use crate::session::record::client::Process;
 /// The other end of a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Whoever connected by TCP; the address is canonical.
+    /// A client that connected by TCP; the address is canonical.
     Inet(SocketAddr),
     /// A process of this host that connected to a unix socket.
     Unix(Process),
-    /// Somebody who came through a proxy that is listed in `proxy_protocol.from`.
+    /// A client that came through a proxy listed in `proxy_protocol.from`.
     Relayed {
         /// The client that the proxy's header named, canonical; `None` where it named none.
         client: Option<SocketAddr>,
@@ -48,8 +48,8 @@ impl Peer {
         }
     }
 
-    /// The address that stands for it, canonical. Loopback in the word of a proxy is that proxy's
-    /// own host, and without a word the proxy is the nearest that is known.
+    /// The peer's address, canonical. A loopback address named by a proxy means that proxy's own
+    /// host; if the proxy names no client, the proxy is the nearest known hop.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         match self {
@@ -63,7 +63,7 @@ impl Peer {
         }
     }
 
-    /// Its port, where it has one of its own.
+    /// Its port, if it has one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -73,7 +73,7 @@ impl Peer {
         }
     }
 
-    /// It speaks for somebody else by PROXY protocol: never local, whatever the header claims.
+    /// It is relayed by PROXY protocol: never local, whatever the header claims.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
         matches!(self, Self::Relayed { .. })
@@ -86,8 +86,8 @@ impl Peer {
         !self.is_relayed() && self.ip().is_loopback()
     }
 
-    /// Whether what it says about clients is believed. Nobody is who claims to be on loopback by
-    /// somebody else's word.
+    /// Whether it is believed about its clients. A relayed client that is named as loopback never
+    /// is.
     #[must_use]
     pub fn is_in(&self, trusted: &Trusted) -> bool {
         match self {
@@ -98,13 +98,13 @@ impl Peer {
         }
     }
 
-    /// As it is shown, for records.
+    /// Its text form, for records.
     #[must_use]
     pub fn text(&self) -> String {
         self.addr().map_or_else(|| "unix".to_owned(), address::text)
     }
 
-    /// Of a relayed client its own address, or the proxy's where it is not known.
+    /// The client's address; for a relayed client, the proxy's if its own is not known.
     fn addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet(addr) => Some(*addr),
@@ -114,8 +114,7 @@ impl Peer {
     }
 }
 
-/// `address:port`, or `unix`. Of a relayed client its own address, or the proxy's where it is not
-/// known.
+/// `address:port`, or `unix`; for a relayed client, the proxy's address if its own is not known.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr() {

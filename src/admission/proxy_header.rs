@@ -1,12 +1,13 @@
-//! The header that a proxy sends in front of a connection to tell who the client is: the PROXY
+//! The header that a proxy sends at the start of a connection to name the client: the PROXY
 //! protocol, version 1 (text) and 2 (binary).
 //!
-//! Only peers that are listed send one, and they must: it is never guessed. [`Reader`] is offered
-//! what came and tells how much of that belongs to the header, so that the bytes behind it stay
-//! where they are. Hostile input: it holds at most [`MAX_LENGTH`] bytes, and no more than came.
+//! Only listed peers may send one, and they must: it is never guessed. [`Reader`] is offered the
+//! bytes received so far and returns how many of them belong to the header, so that the bytes after
+//! it stay in place. The input is hostile: the reader holds at most [`MAX_LENGTH`] bytes, and no
+//! more than were received.
 //!
-//! The parser is `ppp`'s; what it lets pass is checked here: lengths, signs in ports, datagrams,
-//! the TLVs as a whole and their CRC32C.
+//! The parser is the `ppp` crate; this module checks what that crate lets pass: lengths, signs in
+//! ports, datagrams, the TLVs as a whole and their CRC32C.
 
 use std::net::SocketAddr;
 
@@ -19,8 +20,8 @@ use crate::session::record::proxy_protocol::{
 };
 use crate::session::text::PeerText;
 
-/// Longest header that is read. Version 1 has at most 107 bytes; version 2 could have 64 KiB, and
-/// none that is in use comes near this.
+/// Maximum length of a header. Version 1 has at most 107 bytes; version 2 could have 64 KiB, but no
+/// header in practice comes near this limit.
 pub(crate) const MAX_LENGTH: usize = 4096;
 
 const V1_PREFIX: &[u8] = b"PROXY ";
@@ -31,10 +32,10 @@ const V2_FIXED: usize = 16;
 /// CRC-32C (Castagnoli), RFC 4960 appendix B.
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-/// What something is known by.
+/// Number of leading bytes that identify the input.
 const FIRST: usize = 8;
 
-/// Longest text of a TLV that a record keeps.
+/// Maximum length of a TLV's text that a record keeps.
 const TEXT_CAP: usize = 255;
 
 /// What a header says.
@@ -42,7 +43,7 @@ const TEXT_CAP: usize = 255;
 pub struct Header {
     /// The client, where it names one.
     pub client: Option<SocketAddr>,
-    /// For the record.
+    /// Facts for the record.
     pub facts: ProxyProtocolFacts,
 }
 
@@ -50,13 +51,13 @@ pub struct Header {
 #[derive(Debug, Default)]
 pub struct Reader {
     have: Vec<u8>,
-    /// The front of what came in the place of a header, taken or not.
+    /// The first bytes received where a header should be, taken or not.
     instead: Vec<u8>,
 }
 
 /// What is still missing.
 enum Step {
-    /// At least so many bytes, all of which belong to the header.
+    /// At least this many bytes, all of which belong to the header.
     Bytes(usize),
     /// Everything up to the next line feed.
     Line,
@@ -70,8 +71,8 @@ impl Step {
 }
 
 impl Reader {
-    /// Looks at bytes that follow those it has taken. Tells how many of them it takes, and, once
-    /// that can be said, what the header says or what is wrong with it.
+    /// Reads bytes that follow those it has taken. Returns how many of them it takes, and, once
+    /// known, the header or what is wrong with it.
     pub fn offer(&mut self, seen: &[u8]) -> (usize, Option<Result<Header, ProxyFault>>) {
         let mut left = seen;
         loop {
@@ -97,7 +98,7 @@ impl Reader {
         }
     }
 
-    /// The connection ended: the fault, or nothing when not one byte had come.
+    /// The connection ended: returns the fault, or `None` if no byte was received.
     #[must_use]
     pub fn cut(&self) -> Option<ProxyFault> {
         let count = self.have.len();
@@ -107,7 +108,7 @@ impl Reader {
         })
     }
 
-    /// The time is over.
+    /// The header did not come in time.
     #[must_use]
     pub fn late(&self) -> ProxyFault {
         let detail = match self.have.len() {
@@ -117,7 +118,7 @@ impl Reader {
         fault(ProxyFaultKind::Late, detail)
     }
 
-    /// What came so far looks like.
+    /// What the bytes received so far look like.
     #[must_use]
     pub fn first_bytes(&self) -> FirstBytes {
         let front = if self.instead.is_empty() {
@@ -146,14 +147,14 @@ impl Reader {
         let signature = v2::PROTOCOL_PREFIX;
         let front = have.get(..signature.len()).unwrap_or(have);
         if !signature.starts_with(front) {
-            let detail = "what came is no PROXY header";
+            let detail = "the input is not a PROXY header";
             return Step::over(Err(fault(ProxyFaultKind::Missing, detail)));
         }
         let Some(length) = declared(have) else {
             return Step::Bytes(V2_FIXED - have.len());
         };
         if V2_FIXED + length > MAX_LENGTH {
-            let detail = format!("it says that it is {length} bytes long; {MAX_LENGTH} are read");
+            let detail = format!("it claims {length} bytes; at most {MAX_LENGTH} are read");
             return Step::over(Err(fault(ProxyFaultKind::TooLong, detail)));
         }
         match (V2_FIXED + length).checked_sub(have.len()) {
@@ -163,7 +164,7 @@ impl Reader {
     }
 }
 
-/// The length that a version 2 header declares of what follows its fixed part.
+/// The length that a version 2 header declares for the part after its fixed part.
 fn declared(have: &[u8]) -> Option<usize> {
     let bytes = have.get(V2_FIXED - 2..V2_FIXED)?;
     Some(usize::from(u16::from_be_bytes(bytes.try_into().ok()?)))
@@ -180,19 +181,19 @@ fn malformed(detail: impl Into<String>) -> ProxyFault {
 
 /// A whole line of version 1.
 fn text(line: &[u8]) -> Result<Header, ProxyFault> {
-    // The parser takes a blank in the place of the CR.
+    // The parser accepts a blank in place of the CR.
     let Some(words) = line.strip_suffix(b"\r\n") else {
         return Err(malformed("version 1: the line does not end with CR LF"));
     };
-    // Whatever stands behind this word is to be ignored (section 2.1).
+    // Anything after this word is to be ignored (section 2.1).
     let unknown = words.strip_prefix(b"PROXY UNKNOWN");
     if unknown.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) {
-        return Ok(told(1, None, None));
+        return Ok(header_of(1, None, None));
     }
     let header =
         v1::Header::try_from(line).map_err(|error| malformed(format!("version 1: {error}")))?;
     let (source, destination) = match header.addresses {
-        v1::Addresses::Unknown => return Ok(told(1, None, None)),
+        v1::Addresses::Unknown => return Ok(header_of(1, None, None)),
         v1::Addresses::Tcp4(pair) => (
             SocketAddr::from((pair.source_address, pair.source_port)),
             SocketAddr::from((pair.destination_address, pair.destination_port)),
@@ -202,18 +203,18 @@ fn text(line: &[u8]) -> Result<Header, ProxyFault> {
             SocketAddr::from((pair.destination_address, pair.destination_port)),
         ),
     };
-    // Rust's numbers may have a sign, those of the protocol not.
+    // Rust parses numbers with a sign; the protocol does not allow one.
     if line.contains(&b'+') {
         return Err(malformed("version 1: a port with a sign"));
     }
-    Ok(told(1, Some(source), Some(destination)))
+    Ok(header_of(1, Some(source), Some(destination)))
 }
 
 /// A whole header of version 2.
 fn binary(bytes: &[u8]) -> Result<Header, ProxyFault> {
     let words = |error: v2::ParseError| malformed(format!("version 2: {error}"));
-    let header = v2::Header::try_from(bytes).map_err(words)?;
-    let (source, destination) = match header.addresses {
+    let parsed = v2::Header::try_from(bytes).map_err(words)?;
+    let (source, destination) = match parsed.addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => (None, None),
         v2::Addresses::IPv4(pair) => (
             Some(SocketAddr::from((pair.source_address, pair.source_port))),
@@ -230,24 +231,24 @@ fn binary(bytes: &[u8]) -> Result<Header, ProxyFault> {
             ))),
         ),
     };
-    let mut told = match header.command {
-        // What stands there is no client's (section 2.2).
-        v2::Command::Local => told(2, None, None),
-        v2::Command::Proxy => told(2, source, destination),
+    let mut header = match parsed.command {
+        // The addresses of LOCAL are to be ignored (section 2.2).
+        v2::Command::Local => header_of(2, None, None),
+        v2::Command::Proxy => header_of(2, source, destination),
     };
-    if header.command == v2::Command::Local {
-        told.facts.command = Some(ProxyCommand::Local);
-    } else if header.protocol == v2::Protocol::Datagram {
-        return Err(malformed("version 2: it speaks of datagrams"));
+    if parsed.command == v2::Command::Local {
+        header.facts.command = Some(ProxyCommand::Local);
+    } else if parsed.protocol == v2::Protocol::Datagram {
+        return Err(malformed("version 2: the transport is datagrams"));
     }
     // Without a family it cannot be known where TLVs would begin.
-    if header.address_family() != v2::AddressFamily::Unspecified {
-        tlvs(&header, &mut told.facts)?;
+    if parsed.address_family() != v2::AddressFamily::Unspecified {
+        tlvs(&parsed, &mut header.facts)?;
     }
-    Ok(told)
+    Ok(header)
 }
 
-fn told(version: u8, source: Option<SocketAddr>, destination: Option<SocketAddr>) -> Header {
+fn header_of(version: u8, source: Option<SocketAddr>, destination: Option<SocketAddr>) -> Header {
     let command = if source.is_some() {
         ProxyCommand::Proxy
     } else {
@@ -265,14 +266,14 @@ fn told(version: u8, source: Option<SocketAddr>, destination: Option<SocketAddr>
     }
 }
 
-/// Reads the TLVs that mean something here (section 2.2.1 and following) and checks the checksum.
+/// Reads the TLVs that matter here (section 2.2.1 and following) and checks the checksum.
 fn tlvs(header: &v2::Header<'_>, facts: &mut ProxyProtocolFacts) -> Result<(), ProxyFault> {
     let text = |value: &[u8]| Some(PeerText::from_bytes(value, TEXT_CAP));
     let mut at = V2_FIXED + header.address_bytes().len();
     for tlv in header.tlvs() {
         let tlv = tlv.map_err(|error| malformed(format!("version 2: {error}")))?;
         let value = tlv.value.as_ref();
-        // The kind and the length stand in front of it.
+        // The kind and the length come before it.
         at += 3;
         match tlv.kind {
             0x01 => facts.alpn = text(value),
@@ -292,7 +293,7 @@ fn tlvs(header: &v2::Header<'_>, facts: &mut ProxyProtocolFacts) -> Result<(), P
     Ok(())
 }
 
-/// The checksum is that of the whole header with its own place full of zeros.
+/// The checksum covers the whole header, with zeros in place of the checksum itself.
 fn check(header: &[u8], at: usize, value: &[u8]) -> Result<(), ProxyFault> {
     let Ok(given) = <[u8; 4]>::try_from(value).map(u32::from_be_bytes) else {
         let detail = format!("version 2: a CRC32C of {} bytes", value.len());
@@ -306,12 +307,12 @@ fn check(header: &[u8], at: usize, value: &[u8]) -> Result<(), ProxyFault> {
     if found == given {
         Ok(())
     } else {
-        let detail = format!("it carries the CRC32C {given:08x}, its bytes make {found:08x}");
+        let detail = format!("it carries the CRC32C {given:08x}, but its bytes have {found:08x}");
         Err(fault(ProxyFaultKind::Checksum, detail))
     }
 }
 
-/// `PP2_TYPE_SSL`: flags of the client, whether its certificate was found good, and TLVs again.
+/// `PP2_TYPE_SSL`: flags of the client, whether its certificate was verified, and nested TLVs.
 fn tls(value: &[u8]) -> Option<ProxyTls> {
     const SPOKE_TLS: u8 = 0x01;
     const CERTIFICATES: u8 = 0x02 | 0x04;

@@ -1,10 +1,10 @@
-//! What name, place or form gives a value away as a secret.
+//! Recognises secrets by the name, place or form of a value.
 //!
-//! There is no standard that says so: RFC 6750 §2 names three places for bearer tokens (header, form,
+//! No standard defines this: RFC 6750 §2 names three places for bearer tokens (header, form,
 //! query), the WebSocket API leaves browsers only the URL, cookies and the subprotocol list, and
-//! gateways add their own. Both the scan for credentials and the masking decide by these functions.
-//! They err towards "secret": a masked harmless value costs a little insight, a stored token costs
-//! the token.
+//! gateways add their own. The scan for credentials and the masking both use these functions. They
+//! err towards "secret": a masked harmless value costs a little insight, a stored token costs the
+//! token.
 
 mod jwt;
 mod keys;
@@ -43,7 +43,7 @@ pub(super) fn header_name(name: &str) -> bool {
         "-jwt",
         "-assertion",
     ];
-    // The handshake nonce and cache keys end in "-key" and are no secrets.
+    // The handshake nonce and cache keys end in "-key" but are not secret.
     const HARMLESS: [&str; 4] = [
         "sec-websocket-key",
         "idempotency-key",
@@ -79,7 +79,7 @@ pub(super) fn cookie_name(name: &str) -> bool {
         "__secure-",
     ];
     let name = name.to_ascii_lowercase();
-    // "sid" is part of many words (`sidebar`), so it has to stand alone or end the name.
+    // "sid" is part of many words (`sidebar`), so it must be a word of its own or end the name.
     PARTS.iter().any(|part| name.contains(part))
         || name.ends_with("sid")
         || words(&name).any(|word| word == "sid" || word == "id")
@@ -118,7 +118,7 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
 /// Empty and `.` segments are passed over, as a server that normalises the path would.
 #[derive(Default)]
 pub(super) struct CapabilityPath {
-    /// The segments of which the first was the last one that was fed.
+    /// A pair of segments whose first one was the last segment fed.
     begun: Option<[&'static str; 2]>,
     complete: bool,
 }
@@ -129,7 +129,7 @@ impl CapabilityPath {
         if segment.is_empty() || segment == "." {
             return false;
         }
-        // With encoded slashes the whole of it may hide in one segment.
+        // With encoded slashes, the whole sequence may hide in one segment.
         let lower = segment.to_ascii_lowercase();
         if lower.contains("/cap/") {
             return true;
@@ -162,7 +162,7 @@ impl SecretPath {
         // Parameters of a segment are checked one by one.
         let name = segment.split(';').next().unwrap_or_default();
         if after_hook {
-            // A page keeps none of its files there, and some services end the key's URL like a file.
+            // Pages have no files there, and some services end the key's URL like a file.
             return looks_secret_after_hook(name);
         }
         !is_own_asset(name) && looks_secret(name)
@@ -184,9 +184,10 @@ pub(super) fn percent_decode(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// One item of `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), split into what may be shown and what not.
+/// One item of `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), split into a part that may be shown and
+/// the secret.
 pub(super) struct SubprotocolItem<'a> {
-    /// The part that may be shown: the whole item, or what stands before the secret (`bearer.`).
+    /// The part that may be shown: the whole item, or the text before the secret (`bearer.`).
     pub(super) shown: &'a str,
     /// The secret, if the item carries one.
     pub(super) secret: Option<&'a str>,
@@ -196,7 +197,7 @@ pub(super) struct SubprotocolItem<'a> {
     pub(super) encoded: bool,
 }
 
-/// From this length on an item is taken for a credential whatever stands before it.
+/// From this length on, an item is taken for a credential, whatever comes before it.
 pub(super) const LONG_ITEM: usize = 24;
 
 /// Splits a `Sec-WebSocket-Protocol` value. Empty items are left out.

@@ -17,7 +17,7 @@ use crate::transport::{holder, listener, unix};
 #[derive(Debug, PartialEq, Eq)]
 struct Unbound {
     failed: String,
-    /// What to do about it; empty if `failed` is enough.
+    /// The remedy; empty if `failed` is enough.
     to_do: String,
 }
 
@@ -63,7 +63,7 @@ async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, Unbound> {
     let mut sockets = Vec::new();
     for listener in bind_one(&wanted.listen).await? {
         let addr = listener.local_addr().map_err(|error| error.to_string())?;
-        // The hosts file decides where `localhost` leads.
+        // The hosts file decides what `localhost` resolves to.
         if wanted.token.is_none() && !addr.ip().to_canonical().is_loopback() {
             let name = &wanted.listen.host;
             return Err(format!(
@@ -101,7 +101,7 @@ async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, Unbound> {
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.dedup();
     if port == 0 {
-        // Each address would get a port of its own.
+        // With port 0, each address would get a different port.
         addresses.truncate(1);
     }
     if addresses.is_empty() {
@@ -156,7 +156,7 @@ fn unbound(addr: SocketAddr, error: &io::Error) -> Unbound {
     Unbound { failed, to_do }
 }
 
-/// The usual stand-in for a port that only root may have: 443 and 8443, 80 and 8080.
+/// The usual substitute for a port that only root may open: 8443 for 443, 8080 for 80.
 fn higher(port: u16) -> u16 {
     match port {
         80 => 8080,
@@ -180,7 +180,7 @@ mod tests {
             assert!(failed.contains("CAP_NET_BIND_SERVICE"), "{failed}");
             assert!(to_do.contains("192.0.2.1:8443"), "{to_do}");
         }
-        // Something else forbids a high port.
+        // Opening a high port is forbidden by something else.
         let Unbound { failed, to_do } = why("192.0.2.1:50443", libc::EACCES);
         assert!(!failed.contains("CAP_NET") && to_do.is_empty(), "{failed}");
     }

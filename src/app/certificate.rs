@@ -1,4 +1,4 @@
-//! Loads or makes the certificates that a listener is configured with.
+//! Loads or creates the certificates of a listener.
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads or makes what the configuration wants; `None` for plain HTTP. Blocks: see
+    /// Reads or creates the configured certificates; `None` for plain HTTP. Blocks: see
     /// [`dev_ca::ensure`].
     pub(super) fn load(
         config: &Config,

@@ -1,9 +1,9 @@
-//! Whether files have changed, one look at a time.
+//! Detects changes of files, one check at a time.
 //!
-//! Looking at paths instead of holding files open follows editors that write a new file and rename
-//! it, and folders whose links are swapped, as Kubernetes does with mounted secrets. A change counts
-//! when the next look finds the files the same again: whoever writes a certificate and its key may
-//! be in the middle of it.
+//! Checking paths instead of holding files open works with editors that write a new file and rename
+//! it, and with folders whose links are swapped, as Kubernetes does with mounted secrets. A change
+//! counts only when the next check finds the files unchanged: a certificate and its key may be half
+//! written.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,8 @@ impl Files {
         }
     }
 
-    /// Checks the files; whether they have changed and are at rest. Each change is reported once.
+    /// Checks the files, and returns whether they have changed and are at rest. Each change is
+    /// reported once.
     pub(super) fn check_for_changes(&mut self) -> bool {
         let now: Vec<_> = self.paths.iter().map(|path| Stamp::of(path)).collect();
         let at_rest = now == self.seen;

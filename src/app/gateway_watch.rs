@@ -1,4 +1,4 @@
-//! Reports when the gateway becomes unreachable or reachable, also while no client is connected to notice.
+//! Reports when the gateway becomes unreachable or reachable, even while no client is connected.
 //!
 //! Most of the time the dials of sessions are enough: while they succeed, nothing else is dialled. Otherwise the
 //! gateway is dialled every [`SLOW`], as in the readiness check, and more often while a change is being confirmed: one
@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(10);
 /// Time between two dials while it is away.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// Time between two looks at what sessions found, and between the dials that confirm a change.
+/// Time between two checks of the sessions' dials, and between the dials that confirm a change.
 const QUICK: Duration = Duration::from_secs(1);
 
 /// Time limit for a dial. Clients would not wait longer for an answer either.
@@ -31,7 +31,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 /// Number of observations in a row that confirm a change.
 const CONFIRMED: u32 = 2;
 
-/// Changes that are reported one after the other; further ones are counted.
+/// Maximum number of changes that are reported in a row; further ones are counted.
 const MOST: u32 = 6;
 
 /// Time after which one more change may be reported.
@@ -54,7 +54,7 @@ pub(super) async fn run(current: Arc<Current>) {
         }
         let url = tap.config().gateway().url().to_string();
         if url != of {
-            // Another gateway after a reload: nothing is known of it.
+            // Another gateway after a reload: its state is not known.
             (of, state) = (url, State::new(Instant::now()));
             dialled = Instant::now();
         }
@@ -118,7 +118,7 @@ enum Observation {
     Up,
     Down {
         why: String,
-        /// The host answered that nobody listens.
+        /// The host answered that nothing listens.
         nobody: bool,
     },
 }
@@ -134,7 +134,7 @@ enum Change {
         /// Every dial in between was refused: the process was away, or its port was closed off.
         refused: bool,
     },
-    /// Changes that were not reported one by one, and the state since then.
+    /// Changes that were not reported individually, and the state since then.
     Flapped {
         changes: u32,
         over: Duration,
@@ -172,7 +172,7 @@ impl Change {
     }
 }
 
-/// From observations to reports. Pure.
+/// Turns observations into reports. Pure.
 #[derive(Debug)]
 struct State {
     /// The confirmed state. A gateway that was never reached counts as reachable, so that only its
@@ -258,7 +258,8 @@ impl State {
         if self.budget == MOST {
             self.refilled = now;
         }
-        // While changes are counted all of them are, so that the sum is the last word.
+        // Once changes are being counted, count all of them, so that the report with the sum comes
+        // last.
         if self.budget == 0 || self.suppressed > 0 {
             if self.suppressed == 0 {
                 self.suppressed_since = now;
@@ -292,7 +293,7 @@ mod tests {
         Observation::Down { why, nobody }
     }
 
-    /// What is reported when these are seen, one a second.
+    /// The reports for these observations, one per second.
     fn reports(seen: impl IntoIterator<Item = Observation>) -> Vec<(u64, Change)> {
         let start = Instant::now();
         let mut state = State::new(start);
@@ -311,7 +312,7 @@ mod tests {
     #[test]
     fn a_steady_gateway_is_not_reported() {
         assert_eq!(reports(times(&Observation::Up, 1000)), []);
-        // And one failed dial is no news, however often.
+        // A single failed dial is never reported, however often it happens.
         let single = [times(&Observation::Up, 9), vec![down(true)]].concat();
         assert_eq!(reports(vec![single; 50].concat()), []);
     }
@@ -360,11 +361,11 @@ mod tests {
                 ]
                 .concat(),
             );
-            let told = found.iter().find_map(|(_, change)| match change {
+            let refused_seen = found.iter().find_map(|(_, change)| match change {
                 Change::Reachable { refused, .. } => Some(*refused),
                 _ => None,
             });
-            assert_eq!(told, Some(refused));
+            assert_eq!(refused_seen, Some(refused));
         }
         // Another outage before does not count.
         let timed_out = [times(&down(false), 3), times(&Observation::Up, 3)].concat();
@@ -388,13 +389,13 @@ mod tests {
             matches!(last, Change::Flapped { up: true, .. }),
             "{found:?}"
         );
-        let told: u32 = found
+        let changes: u32 = found
             .iter()
             .map(|(_, change)| match change {
                 Change::Flapped { changes, .. } => *changes,
                 _ => 1,
             })
             .sum();
-        assert_eq!(told, 200);
+        assert_eq!(changes, 200);
     }
 }

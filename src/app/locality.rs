@@ -1,9 +1,9 @@
-//! Refuses a gateway whose name leads to this host, where that would make remote clients local.
+//! Refuses a gateway whose name resolves to this host, if that would make remote clients local.
 
 use super::start_error::StartError;
 use crate::config::{Config, Target};
 
-/// Refuses a gateway whose name leads to this host where that would make remote clients local. A
+/// Refuses a gateway whose name resolves to this host, if that would make remote clients local. A
 /// name that does not resolve yet is left to the check of each connection.
 pub(super) async fn locality(config: &Config) -> Result<(), StartError> {
     let gateway = config.gateway();

@@ -31,12 +31,12 @@ const RENEW_EVERY: Duration = Duration::from_hours(1);
 pub struct Source {
     /// `None`: flags and environment alone.
     pub file: Option<PathBuf>,
-    /// What wins over the file.
+    /// Settings that take precedence over the file.
     pub overrides: Overrides,
 }
 
 impl Source {
-    /// Reads it, and everything that it names.
+    /// Reads the configuration, and every file that it names.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
         config::load(self.file.as_deref(), &self.overrides)
     }
@@ -84,13 +84,13 @@ impl Outcomes {
     }
 
     fn count(&self, applied: bool) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.last_failed = !applied;
+        let mut outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.last_failed = !applied;
         if applied {
-            told.applied += 1;
-            told.applied_at = Some(Timestamp::now());
+            outcomes.applied += 1;
+            outcomes.applied_at = Some(Timestamp::now());
         } else {
-            told.refused += 1;
+            outcomes.refused += 1;
         }
     }
 }
@@ -109,8 +109,8 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads whenever it is asked to and whenever a file has changed, and renews development
-    /// certificates that end soon, until `stop`.
+    /// Reloads on request and whenever a file has changed, and renews development certificates that
+    /// expire soon, until `stop`.
     pub(super) async fn follow(self, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
         let following = async {
             let mut files = Files::new(self.current.tap().config().files());
@@ -158,9 +158,9 @@ impl Reloader {
             "serving; the last reload was refused, see the log"
         });
         match applied {
-            Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
-            Ok(told) => {
-                for line in &told {
+            Ok(notes) if notes.is_empty() => tracing::info!("reload: nothing is different"),
+            Ok(notes) => {
+                for line in &notes {
                     line.log("reload");
                 }
                 tracing::info!("reload: done; new sessions use it");
@@ -190,9 +190,9 @@ impl Reloader {
             Ok(changes) => {
                 *unable = None;
                 for (slot, change) in self.slots.iter().zip(changes) {
-                    let told = change.and_then(|change| slot.replace(change));
-                    if let Some(told) = told {
-                        told.log("renewal");
+                    let note = change.and_then(|change| slot.replace(change));
+                    if let Some(note) = note {
+                        note.log("renewal");
                     }
                 }
             }
@@ -223,7 +223,7 @@ impl Reloader {
             let running = old.serves_this_host_only();
             return Err(ReloadError::Reach { running });
         }
-        let mut told: Vec<ReloadNote> = old
+        let mut notes: Vec<ReloadNote> = old
             .differences(&new, &self.source.overrides)
             .iter()
             .map(|difference| ReloadNote::Info(difference.to_string()))
@@ -232,11 +232,11 @@ impl Reloader {
             .warnings()
             .iter()
             .filter(|it| !old.warnings().contains(it));
-        told.extend(news.map(|warning| ReloadNote::Warn(warning.to_string())));
+        notes.extend(news.map(|warning| ReloadNote::Warn(warning.to_string())));
         let connections = new.limits().connections;
         if connections != old.limits().connections {
             let shortage = open_files::shortage(connections);
-            told.extend(
+            notes.extend(
                 shortage.map(|text| ReloadNote::Warn(format!("limits.connections: {text}"))),
             );
         }
@@ -255,10 +255,10 @@ impl Reloader {
         let renewed = running.renewed(new).map_err(StartError::from)?;
         // From here on nothing can fail.
         for (slot, change) in self.slots.iter().zip(changes) {
-            told.extend(slot.replace(change));
+            notes.extend(slot.replace(change));
         }
         self.current.replace(&Arc::new(renewed));
-        Ok(told)
+        Ok(notes)
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
     use crate::app::Bound;
     use crate::proxy::tap::background;
 
-    /// In the last month of a certificate that was made now.
+    /// A time in the last month of a certificate that is created now.
     fn later() -> Timestamp {
         Timestamp::now() + SignedDuration::from_hours(380 * 24)
     }
@@ -313,7 +313,7 @@ mod tests {
         }
     }
 
-    /// The SHA-256 of what the first listener shows.
+    /// The SHA-256 of the first listener's certificate.
     fn shown(bound: &Bound) -> String {
         let leaves = bound.listeners.first().unwrap().leaves.now();
         leaves.first().unwrap().sha256.clone()
@@ -327,7 +327,7 @@ mod tests {
         let (_ask, asked) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let following = tokio::spawn(reloader(&bound, later).follow(asked, stop.clone()));
-        // Time is not real: it goes on as soon as nothing else can.
+        // Time is paused: it advances as soon as all tasks are idle.
         let began = Instant::now();
         while shown(&bound) == before {
             assert!(began.elapsed() < RENEW_EVERY * 3, "no renewal");
@@ -338,7 +338,7 @@ mod tests {
         let now_served = bound.slots[0].tls.load_full().unwrap();
         assert!(!Arc::ptr_eq(&tls.unwrap(), &now_served), "it is served");
         assert_eq!(now_served.leaves()[0].sha256, shown(&bound));
-        // The CA that clients trust is the old one, and the file holds what is shown.
+        // Clients still trust the same CA, and the file holds the certificate that is shown.
         let files = bound.slots[0].certificate().unwrap().development.clone();
         let chain = rustls_pki_types::CertificateDer::pem_file_iter(&files.unwrap().cert).unwrap();
         assert_eq!(chain.count(), 2);
@@ -363,7 +363,7 @@ mod tests {
     async fn nothing_keeps_an_old_configuration_alive() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("wstap.yaml");
-        // Each makes another way to the gateway, another check of it and another list.
+        // Each one changes the connections to the gateway, the check of it and the list of origins.
         let write = |round: usize| {
             let text = format!(
                 "gateway: {{ url: 'http://127.0.0.1:1', forwarded: overwrite }}\nlisteners: [{{ \

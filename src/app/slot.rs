@@ -19,7 +19,7 @@ pub(super) enum ReloadNote {
 }
 
 impl ReloadNote {
-    /// Logs it, with `what` in front.
+    /// Logs it, with the prefix `what`.
     pub(super) fn log(&self, what: &str) {
         match self {
             Self::Info(line) => tracing::info!("{what}: {line}"),

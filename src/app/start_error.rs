@@ -14,9 +14,9 @@ use crate::upstream::tls::TlsSetupError;
 pub enum StartError {
     #[error("{}", lines(.0))]
     Listen(Vec<ConfigError>),
-    #[error("{}", .0.told())]
+    #[error("{}", .0.with_advice_line())]
     Locality(Box<ConfigError>),
-    #[error("{}", .0.told())]
+    #[error("{}", .0.with_advice_line())]
     OwnGateway(Box<ConfigError>),
     #[error(transparent)]
     DevCertificate(#[from] DevCaError),
@@ -41,7 +41,7 @@ pub enum StartError {
 fn lines(errors: &[ConfigError]) -> String {
     errors
         .iter()
-        .map(ConfigError::told)
+        .map(ConfigError::with_advice_line)
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -16,18 +16,18 @@ use super::filter::Filter;
 use super::iproute::{self, RouteError};
 use super::rules::{self, Plan};
 
-/// Seen through `/proc`, it is that of this process's network namespace.
+/// In `/proc`, this is the setting of this process's network namespace.
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_fwmark_accept";
 
-/// Whether inheriting marks is permitted, useful and safe: it is off, and nobody else routes or filters by marks, so
-/// that no other connection can take another way.
+/// Whether inheriting marks is permitted, useful and safe: it is off, and nobody else routes or
+/// filters by marks, so that no other connection can be routed differently.
 pub(super) fn is_useful(plan: &Plan, filter: &Filter) -> bool {
     // It is read-only in most containers.
     let may_write = || OpenOptions::new().write(true).open(SETTING).is_ok();
     !plan.local_only && is("0") && may_write() && !filter.uses_marks() && !has_rules_by_mark()
 }
 
-/// Switches it on; whether that is done.
+/// Switches it on, and returns whether that succeeded.
 pub(super) fn switch_on() -> bool {
     // Marker first: after a kill in between, the next run must know that the setting is ours.
     if let Err(error) = iproute::ip(&rules::add_marker()) {

@@ -5,8 +5,8 @@ use super::obstacle::Obstacle;
 /// Cap where open files are unlimited; no system serves more.
 const MOST: usize = 1_000_000;
 
-/// Connections that may come between the last session and the removal of the redirect: as many as wait in the
-/// kernel to be accepted.
+/// Connections that may come between the last session and the removal of the redirect: the size of
+/// the kernel's accept queue.
 const BURST: usize = 1024;
 
 /// How many sessions and connections may be open.
@@ -20,7 +20,8 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// For `wanted` sessions, where the limit of open files has room for `room` connections (`None`: no limit).
+    /// The capacity for `wanted` sessions, if the limit of open files has room for `room`
+    /// connections (`None`: no limit).
     pub(super) fn new(wanted: usize, room: Option<usize>) -> Self {
         let connections = room.unwrap_or(MOST).min(MOST);
         let burst = BURST.min(connections / 2);
@@ -30,7 +31,7 @@ impl Capacity {
         }
     }
 
-    /// What to do if there is no room for a single session.
+    /// The obstacle if there is no room for a single session.
     pub(super) fn obstacle(&self) -> Option<Obstacle> {
         (self.connections == 0).then(|| Obstacle {
             what: "the limit of open files leaves no room for a session".to_owned(),

@@ -1,4 +1,4 @@
-//! Everything that an attached tap needs, asked for before the first change.
+//! Checks everything that an attached tap needs, before the first change.
 
 use std::io;
 
@@ -69,7 +69,7 @@ const CAPABILITIES: &str = "run it as root with the capability NET_ADMIN in the 
                             namespace; of a container: `docker run --rm -it --network container:NAME --user 0 \
                             --cap-add NET_ADMIN …`";
 
-/// Whether the kernel takes the rules.
+/// Whether the kernel accepts the rules.
 pub(super) fn kernel(plan: &Plan) -> Option<Obstacle> {
     match nft::check(&plan.ruleset()) {
         Ok(()) => None,
@@ -87,7 +87,8 @@ pub(super) fn kernel(plan: &Plan) -> Option<Obstacle> {
     }
 }
 
-/// Whether the kernel takes timeouts for tracked connections (`CONFIG_NF_CONNTRACK_TIMEOUT`). The tap works without.
+/// Whether the kernel accepts timeouts for tracked connections (`CONFIG_NF_CONNTRACK_TIMEOUT`). The
+/// tap works without them.
 pub(super) fn timeouts() -> bool {
     nft::check(&rules::has_timeouts()).is_ok()
 }

@@ -9,7 +9,8 @@ use rustls::ClientConfig;
 use crate::config::{self, Config, ConfigErrors, Dialect, Override, OverrideSource, Overrides};
 use crate::upstream::pinned::{Fingerprint, Pinned};
 
-/// No timer of ours ends what the gateway would let live, or waits less than the client would.
+/// None of our timers ends a session that the gateway would keep, or expires before the client's
+/// own.
 const TIMERS: &str = "\
 timeouts: { drain: 2s, tls_handshake: 48h, request_head: 48h, connect: 2m, upgrade: 48h, idle: 48h, half_close: 48h, request_body: 48h }
 tcp: { keepalive: 2h, keepalive_interval: 75s, user_timeout: 3h }
@@ -25,7 +26,7 @@ pub(super) struct Tls {
     /// The gateway's certificate and key.
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
-    /// The certificate that it shows, and how many it shows in all.
+    /// The certificate that it shows, and the length of its chain.
     pub(super) shown: (Fingerprint, usize),
 }
 
@@ -36,7 +37,7 @@ impl Tls {
     }
 }
 
-/// For a gateway on this port, and this many connections at the same time.
+/// The configuration for a gateway on this port, with this many simultaneous connections.
 pub(super) fn config(
     port: u16,
     dialect: Dialect,

@@ -1,7 +1,7 @@
 //! Removes the kernel's connection tracking entries of tapped connections.
 //!
-//! They outlive the table, some for days: a client that uses one of its ports again would be sent to the port of a
-//! tap that is gone. Their marks tell them from everybody else's.
+//! They outlive the table, some for days: a client that reuses one of its ports would be sent to
+//! the port of a tap that is gone. Their marks distinguish them from all other entries.
 
 use std::io;
 use std::time::Duration;
@@ -23,13 +23,13 @@ const FLAGS: u16 = 0x1 | 0x4;
 /// `CTA_MARK` and `CTA_MARK_MASK`
 const ATTRIBUTES: (u16, u16) = (8, 21);
 
-/// For the kernel's answer.
+/// Time limit for the kernel's answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Removes the entries of all tapped connections of this network namespace.
 ///
 /// # Errors
-/// Of the netlink socket, or the kernel's answer.
+/// Fails with an error of the netlink socket, or with the kernel's answer.
 pub(super) fn sweep() -> io::Result<()> {
     let kind = (AddressFamily::NETLINK, SocketType::RAW);
     let socket = socket_with(
@@ -44,10 +44,10 @@ pub(super) fn sweep() -> io::Result<()> {
         sendto(&socket, &request(mark), SendFlags::empty(), &kernel)?;
         let mut answer = [0; 256];
         recv(&socket, &mut answer[..], RecvFlags::empty())?;
-        // Behind the header of 16 bytes: an errno, negated; 0 for success (netlink(7)).
+        // After the header of 16 bytes: a negated errno; 0 for success (netlink(7)).
         let errno = answer.get(16..20).and_then(|it| it.try_into().ok());
         let errno = errno.map_or(0, i32::from_ne_bytes);
-        // ENOENT: there is none.
+        // ENOENT: there are no entries.
         if errno != 0 && errno != -libc::ENOENT {
             return Err(io::Error::from_raw_os_error(-errno));
         }

@@ -1,7 +1,7 @@
-//! Another shell's way to an attached tap: a socket with a name in the network namespace itself.
+//! Lets another shell reach an attached tap: an abstract socket, named in the network namespace.
 //!
-//! An abstract unix socket is found by every process in the namespace, also by one in another container, and
-//! is gone with the tap. Like signals it obeys root and the tap's own user alone.
+//! Every process in the namespace can find an abstract unix socket, even one in another container,
+//! and it disappears with the tap. As with signals, only root and the tap's own user may use it.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
@@ -17,23 +17,23 @@ use tokio::time::timeout;
 /// Its name.
 const NAME: &str = "wstap-attach";
 
-/// For a question and its answer. A tap that is stopped or stuck gives none.
+/// Time limit for a question and its answer. A tap that is stopped or stuck does not answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// No answer is longer.
+/// Maximum length of an answer.
 const MOST: u64 = 32 << 20;
 
-/// What another shell asks.
+/// A question of another shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Question {
-    /// How is it going?
+    /// Asks for the status.
     Status,
-    /// End now.
+    /// Asks the tap to end.
     Detach,
 }
 
-/// What came of a question.
+/// The result of a question.
 #[derive(Debug)]
 pub(super) enum Asked {
     /// Nobody is attached in this network namespace.
@@ -42,9 +42,9 @@ pub(super) enum Asked {
     Answer(String),
     /// Somebody is attached and does not answer. `None`: its process is in another PID namespace.
     Silent(Option<u32>),
-    /// A process of this user has the name, who is neither root nor ours.
+    /// A process of this user, which is neither root nor ours, has the name.
     Stranger(u32),
-    /// It may only be asked by root and by its own user.
+    /// Only root and its own user may ask it.
     Denied,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn ask(question: Question) -> io::Result<Asked> {
     // The two handles share the mode.
     stream.set_nonblocking(false)?;
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-        // Anybody can take the name. Nothing that such a process says is believed, and it is not signalled.
+        // Anybody can take the name. Such a process is not believed, and not signalled.
         return Ok(Asked::Stranger(uid));
     }
     stream.set_read_timeout(Some(LIMIT))?;
@@ -82,7 +82,7 @@ pub(super) fn ask(question: Question) -> io::Result<Asked> {
     }
 }
 
-/// User and process that called listen(2); no process where it is in another PID namespace.
+/// User and process that called listen(2); no process if it is in another PID namespace.
 fn listener_of(stream: &blocking::UnixStream) -> io::Result<(u32, Option<u32>)> {
     let stream = stream.try_clone()?;
     stream.set_nonblocking(true)?;
@@ -116,7 +116,7 @@ pub(super) struct Name(blocking::UnixListener);
 pub(super) struct Control(UnixListener);
 
 impl Name {
-    /// Takes it; an error of the kind `AddrInUse` means that somebody is attached already.
+    /// Takes the name; an error of the kind `AddrInUse` means that a tap is attached already.
     pub(super) fn take() -> io::Result<Self> {
         let address = blocking::SocketAddr::from_abstract_name(NAME)?;
         blocking::UnixListener::bind_addr(&address).map(Self)
@@ -131,7 +131,7 @@ impl Control {
         Ok(Self(UnixListener::from_std(listener)?))
     }
 
-    /// Answers one question after the other by `answer`.
+    /// Answers one question after the other with `answer`.
     pub(super) async fn serve(self, answer: impl Fn(Question) -> String) {
         loop {
             match self.0.accept().await {

@@ -6,7 +6,7 @@ mod options;
 pub use self::options::Options;
 use crate::exit;
 
-/// Says what to do instead.
+/// Prints what to do instead.
 #[must_use]
 pub fn run(options: &Options) -> u8 {
     eprintln!(

@@ -1,4 +1,4 @@
-//! Other rules of the packet filter that would fight with ours.
+//! Finds other rules of the packet filter that would conflict with ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::nft::{self, NftError};
 use super::obstacle::Obstacle;
 use super::rules::{Plan, TABLE};
 
-/// What the packet filter already has.
+/// The existing rules of the packet filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     tables: Vec<Value>,
@@ -34,8 +34,8 @@ impl Filter {
         names.filter(|name| name != TABLE).collect()
     }
 
-    /// Chains that may drop what is redirected to a port of the tap's own: such a connection passes the
-    /// input hook as one to that port.
+    /// Chains that may drop connections which are redirected to the tap's own port: in the input
+    /// hook they have that port.
     pub(super) fn may_drop(&self) -> Vec<String> {
         let chains: Vec<Chain> = self.chains();
         let by_name: BTreeMap<&str, &Chain> = chains
@@ -72,7 +72,7 @@ impl Filter {
             let statements = rule.get("expr").and_then(Value::as_array);
             statements.into_iter().flatten().any(|statement| {
                 let Some(extension) = statement.get("xt") else {
-                    // `meta mark` and `ct mark`, wherever they stand.
+                    // `meta mark` and `ct mark`, at any depth.
                     return statement.to_string().contains("\"key\":\"mark\"");
                 };
                 // Extensions of iptables. Older versions of nft do not name them.
@@ -125,7 +125,7 @@ impl Filter {
     }
 }
 
-/// What the search for drops needs of a chain.
+/// The parts of a chain that the search for drops needs.
 #[derive(Clone, Debug)]
 struct Chain {
     name: String,
@@ -162,7 +162,7 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Firewalls and other redirects that would fight with ours.
+/// Firewalls and other redirects that would conflict with ours.
 pub(super) fn obstacles(filter: &Filter, plan: &Plan, port_is_chosen: bool) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     let port = plan.port;

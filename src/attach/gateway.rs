@@ -1,4 +1,4 @@
-//! The gateway that is to be tapped: where it listens, what it speaks, and which certificate it shows.
+//! The gateway to tap: its addresses, its protocol, and its certificate.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -22,19 +22,19 @@ use crate::upstream::pinned::{Fingerprint, Pinned};
 /// Limit for a connection to a port of this host; a closed port refuses at once.
 const REFUSED: Duration = Duration::from_millis(300);
 
-/// For a question to the gateway.
+/// Time limit for a request to the gateway.
 const ASK: Duration = Duration::from_secs(2);
 
-/// For the rest of its answer, of which only the beginning is needed.
+/// Time limit for the rest of its answer, of which only the beginning is needed.
 const REST: Duration = Duration::from_millis(200);
 
 /// Limit on the bytes of its answer that are read.
 const ANSWER: u64 = 64 * 1024;
 
-/// Who listens on the gateway's port.
+/// The listeners on the gateway's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listeners {
-    /// The addresses; empty: nobody listens now.
+    /// The addresses; empty if nothing listens now.
     pub(super) addresses: Vec<IpAddr>,
     /// `::` takes no IPv4 connections.
     pub(super) v6_only: bool,
@@ -43,7 +43,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Those of this namespace.
+    /// The listeners of this namespace.
     pub(super) fn on(port: u16) -> Self {
         let addresses = holder::addresses(port);
         let first = addresses.first().copied();
@@ -57,8 +57,8 @@ impl Listeners {
 
     /// The addresses to redirect; empty for all of this namespace.
     ///
-    /// `0.0.0.0` does not include IPv6: a client that dials `::1` first has to be refused there, or it
-    /// never tries IPv4.
+    /// `0.0.0.0` does not include IPv6: a client that dials `::1` first must be refused there, or
+    /// it never tries IPv4.
     pub(super) fn to_redirect(&self) -> Vec<IpAddr> {
         let all_v6 = self.addresses.contains(&Ipv6Addr::UNSPECIFIED.into());
         if all_v6 && !self.v6_only {
@@ -73,7 +73,8 @@ impl Listeners {
         addresses.filter(|ip| !covered(ip)).collect()
     }
 
-    /// An engine's own proxy for published ports: the gateway is in a container's namespace.
+    /// The obstacle if an engine's proxy for published ports listens here: then the gateway is in a
+    /// container's namespace.
     pub(super) fn obstacle(&self, port: u16) -> Option<Obstacle> {
         let Some(Holder::Process { name, pid }) = &self.holder else {
             return None;
@@ -107,11 +108,12 @@ fn is_v6_only(addresses: &[IpAddr], port: u16) -> bool {
         || connect(v4, REFUSED).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// An address at which the gateway can be asked; `None`: nobody listens.
+/// An address at which the gateway can be asked; `None` if nothing listens.
 fn address(listeners: &Listeners, port: u16) -> Option<SocketAddr> {
     let ip = match listeners.addresses.first()? {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // A dual-stack listener also in a namespace without IPv6, such as that of a Docker container.
+        // A dual-stack listener exists even in a namespace without IPv6, such as that of a Docker
+        // container.
         IpAddr::V6(ip) if ip.is_unspecified() && Ipv6::here() != Ipv6::Usable => {
             Ipv4Addr::LOCALHOST.into()
         }
@@ -121,11 +123,13 @@ fn address(listeners: &Listeners, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Asks in the background what the gateway speaks, so that one that hangs does not delay attaching.
+/// Asks in the background which protocol the gateway speaks, so that a gateway that hangs does not
+/// delay attaching.
 pub(super) fn ask_in_background(listeners: &Listeners, port: u16) -> oneshot::Receiver<Spoken> {
     let (answer, answered) = oneshot::channel();
     let listeners = listeners.clone();
-    // A plain thread, because a runtime that shuts down waits for its blocking tasks. Without one there is no answer.
+    // A plain thread, because a runtime that shuts down waits for its blocking tasks. If it cannot
+    // be started, there is no answer.
     let asking = move || answer.send(spoken(&listeners, port));
     if let Err(error) = thread::Builder::new().spawn(asking) {
         tracing::debug!(%error, "failed to ask what the gateway speaks");
@@ -133,20 +137,21 @@ pub(super) fn ask_in_background(listeners: &Listeners, port: u16) -> oneshot::Re
     answered
 }
 
-/// What the gateway speaks. It is asked for `/healthz`, as health checks do.
+/// The protocol that the gateway speaks, found by a request for `/healthz`, as health checks send
+/// it.
 pub(super) fn spoken(listeners: &Listeners, port: u16) -> Spoken {
     let Some(to) = address(listeners, port) else {
         return Spoken::Unknown;
     };
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    // Not asked unless it has to be: a plain gateway may log a ClientHello as a bad request.
+    // Only asked when necessary: a plain gateway may log a ClientHello as a bad request.
     let speaks_tls = || {
         let is_tls = |hello: Vec<u8>| answer(to, &hello).is_ok_and(|it| is_record(&it));
         client_hello().is_some_and(is_tls)
     };
     match answer(to, request) {
         Ok(answer) if is_record(&answer) => Spoken::Tls,
-        // nginx answers so to plain HTTP on a TLS port.
+        // nginx answers 400 to plain HTTP on a TLS port.
         Ok(answer) if is_bad_request(&answer) && speaks_tls() => Spoken::Tls,
         Ok(_) => Spoken::Plain,
         // OpenSSL closes a connection that starts with plain HTTP without an answer.
@@ -155,16 +160,16 @@ pub(super) fn spoken(listeners: &Listeners, port: u16) -> Spoken {
     }
 }
 
-/// What a gateway speaks on its port.
+/// The protocol that a gateway speaks on its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     Plain,
     Tls,
-    /// It did not answer, or nobody listens.
+    /// It did not answer, or nothing listens.
     Unknown,
 }
 
-/// What is missing to read a gateway's TLS with the certificate and key that were given.
+/// The obstacle to reading a gateway's TLS with the given certificate and key.
 pub(super) fn tls(spoken: Spoken, port: u16) -> Option<Obstacle> {
     match spoken {
         Spoken::Tls => None,
@@ -197,12 +202,12 @@ pub(super) fn certificate(listeners: &Listeners, port: u16) -> io::Result<(Finge
     }
 }
 
-/// What to give as `--cert` and `--key`.
+/// Advice about `--cert` and `--key`.
 pub(super) const OWN_CERTIFICATE: &str =
     "give the gateway's own certificate and key (OpenClaw: gateway.tls.certPath and keyPath)";
 
-/// What is wrong with the files of `--cert` and `--key`, by these names; empty if that is not what is wrong, or not
-/// all.
+/// Errors in the files of `--cert` and `--key`, under the names of these flags; empty unless all
+/// errors are of this kind.
 pub(super) fn identity(errors: &ConfigErrors) -> Vec<Obstacle> {
     let flag = |key: &str| match key.strip_prefix("listeners[0].tls.certificates[0].") {
         Some("cert") => Some("--cert"),
@@ -218,7 +223,7 @@ pub(super) fn identity(errors: &ConfigErrors) -> Vec<Obstacle> {
     named.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// The certificate of `--cert` has to be the one that clients have seen so far.
+/// Checks that the certificate of `--cert` is the one that clients have seen so far.
 pub(super) fn same_certificate(
     config: &Config,
     (shown, length): (Fingerprint, usize),
@@ -247,7 +252,7 @@ pub(super) fn same_certificate(
     })
 }
 
-/// A record of the handshake or an alert (RFC 8446 section 5.1).
+/// Whether the answer is a TLS handshake record or an alert (RFC 8446 section 5.1).
 fn is_record(answer: &[u8]) -> bool {
     matches!(answer, [0x15 | 0x16, ..])
 }
@@ -265,10 +270,10 @@ fn client_hello() -> Option<Vec<u8>> {
     Some(hello)
 }
 
-/// A connection to the gateway that a tap does not take for a client's, if there is one.
+/// A connection to the gateway that an attached tap does not mistake for a client's.
 fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    // Without the capability for it nobody is attached either.
+    // Without the capability to set it, no tap can be attached either.
     let _ = socket.set_mark(redirected::MARK);
     socket.connect_timeout(&to.into(), limit)?;
     Ok(socket.into())
@@ -285,14 +290,14 @@ fn answer(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     answer.truncate(read);
-    // To its end: a connection that is closed with data unread is reset, which a gateway may log.
+    // Read to the end: closing a connection with unread data resets it, which a gateway may log.
     stream.set_read_timeout(Some(REST))?;
     let _ = io::copy(&mut stream.take(ANSWER), &mut io::sink());
     Ok(answer)
 }
 
-/// What a process that holds a published port is called: of Docker, Docker without root and Docker Desktop, and
-/// of Podman with root and without.
+/// Names of processes that hold published ports: of Docker, rootless Docker and Docker Desktop, and
+/// of Podman with and without root.
 const PUBLISHERS: [&str; 7] = [
     "docker-proxy",
     "rootlesskit",

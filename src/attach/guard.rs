@@ -23,20 +23,20 @@ const EVERY: Duration = Duration::from_secs(1);
 /// this is still below the promised five seconds.
 pub(super) const LASTS: Duration = Duration::from_secs(3);
 
-/// Changes of the ruleset that are kept.
+/// Maximum number of ruleset changes that are kept.
 const CHANGES: usize = 8;
 
 /// Whether new connections are redirected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "why")]
 pub(super) enum State {
-    /// Not yet.
+    /// Not redirected yet.
     Starting,
-    /// They are.
+    /// Redirected.
     Attached,
-    /// Not at the moment.
+    /// Not redirected at the moment.
     Paused(Pause),
-    /// No more; sessions may still be open.
+    /// No longer redirected; sessions may still be open.
     Leaving,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Pause {
     SelfCheck(String),
     /// `--max-sessions` are open.
     MaxSessions,
-    /// There is no descriptor or memory for one more connection.
+    /// There is no descriptor or memory for another connection.
     Exhausted,
     /// The redirect was not renewed in time, and has expired.
     Expired,
@@ -67,7 +67,7 @@ pub(super) struct Change {
     pub(super) added: Vec<String>,
 }
 
-/// What is known of the redirect, for the status.
+/// State of the redirect, for the status.
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) state: State,
@@ -95,7 +95,7 @@ impl Default for SharedProgress {
 }
 
 impl SharedProgress {
-    /// The state, also where the task that keeps it is stuck.
+    /// The state, correct even if the task that keeps it is stuck.
     pub(super) fn state(&self) -> State {
         let progress = self.lock();
         let is_late = progress.renewed.is_some_and(|at| at.elapsed() > LASTS);
@@ -122,12 +122,12 @@ pub(super) struct Guard {
     /// Notified when a connection cannot be accepted.
     pub(super) exhausted: Arc<Notify>,
     pub(super) progress: SharedProgress,
-    /// All tables but ours, as they were last.
+    /// All tables but ours, as last seen.
     pub(super) tables: BTreeSet<String>,
 }
 
 impl Guard {
-    /// The first check and the first redirect; then connections are tapped.
+    /// Runs the first check and creates the first redirect; from then on connections are tapped.
     pub(super) async fn begin(&mut self) -> Result<(), BeginError> {
         self.check.run().await?;
         self.renew().await?;

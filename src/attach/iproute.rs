@@ -3,7 +3,7 @@
 use std::io;
 use std::process::Command;
 
-/// Routing was not changed.
+/// A change of the routing failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RouteError {
     #[error("`ip {arguments}` failed: {why}")]
@@ -12,7 +12,7 @@ pub(super) enum RouteError {
     Setting(io::Error),
 }
 
-/// Whether `ip` is that of iproute2, which others only resemble.
+/// The version of `ip` if it is iproute2's; other programs of that name only resemble it.
 pub(super) fn version() -> io::Result<Option<String>> {
     let done = Command::new("ip").arg("-V").output()?;
     let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();

@@ -16,13 +16,13 @@ use tokio::time::timeout;
 
 use super::rules::{self, Plan, SET, TABLE};
 
-/// For one command. The kernel needs milliseconds.
+/// Time limit for one command. The kernel needs milliseconds.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// What `nft` prints before each of its errors.
 const ERROR: &str = "Error: ";
 
-/// `nft` did not do what it was asked.
+/// A command of `nft` failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NftError {
     /// It could not be started, or the pipe to it broke.
@@ -45,12 +45,12 @@ pub(super) struct Holder {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<pipe::Receiver>>,
-    /// Listings that have not come yet, also those of commands that were given up.
+    /// Number of listings that have not come yet, including those of commands that were given up.
     owed: u32,
 }
 
 impl Holder {
-    /// Makes the table of a plan, in one transaction.
+    /// Creates the table of a plan, in one transaction.
     pub(super) async fn create(plan: &Plan) -> Result<Self, NftError> {
         // Errors go where the answers go, so that they keep their order.
         let (reader, writer) = io::pipe()?;
@@ -61,7 +61,8 @@ impl Holder {
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .kill_on_drop(true)
-            // Ctrl-C on the terminal is for us: the table has to outlast it for the sessions' sake.
+            // Ctrl-C on the terminal is for us: the table must survive it, because open sessions
+            // need it.
             .process_group(0);
         let mut child = command.spawn()?;
         // Drop our copies of the pipe's write end, so that end of file means that nft has exited.

@@ -1,4 +1,4 @@
-//! What keeps an attached tap from its work, in words.
+//! Obstacles to attaching, in words.
 
 /// Something that is missing or in the way, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::place::NamespaceOwner;
 /// The longest `--for`.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// What the arguments ask for.
+/// Arguments of `wstap attach`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     #[arg(
@@ -134,12 +134,12 @@ pub(super) enum Action {
     DryRun,
     /// Ask the tap that is attached.
     Status,
-    /// End it.
+    /// Detach the tap that is attached.
     Detach,
 }
 
 impl Options {
-    /// The gateway's port; 0 where none is needed.
+    /// The gateway's port; 0 if none is needed.
     pub(super) fn port(&self) -> u16 {
         self.port.unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! `--status` and `--detach`: what another shell can ask of the attached tap, and what it can do when that does
-//! not answer.
+//! `--status` and `--detach`: another shell's questions to the attached tap, and what to do if it
+//! does not answer.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -19,7 +19,7 @@ use super::status::Status;
 use crate::exit;
 use crate::terminal::Look;
 
-/// Prints the status; 0: somebody is attached and answers.
+/// Prints the status; returns 0 if a tap is attached and answers.
 pub(super) fn status(options: &Options) -> u8 {
     match control::ask(Question::Status) {
         Ok(Asked::Answer(text)) if options.json => say(&text, exit::OK),
@@ -45,11 +45,11 @@ pub(super) fn status(options: &Options) -> u8 {
     }
 }
 
-/// Ends a tap that does not answer. One that was only stopped ends its sessions in order: the first SIGTERM
-/// detaches it, the second cuts its sessions. The table has to outlive these, because without it not even
-/// their ends reach the clients.
+/// Ends a tap that does not answer. One that was only stopped (SIGSTOP) ends its sessions in order:
+/// the first SIGTERM detaches it, the second cuts its sessions. The table must outlive the
+/// sessions, because without it not even their ends reach the clients.
 ///
-/// By a descriptor: its number may be another process's as soon as it has ended.
+/// Signals go through a pidfd: once the process has ended, its number may belong to another.
 fn end(pid: u32) {
     let Some(process) = process(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
     else {
@@ -82,7 +82,8 @@ fn process(pid: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(pid).ok()?)
 }
 
-/// The kernel removes the table when its killed holder is gone, which takes a moment.
+/// Waits for the table to disappear. The kernel removes it when its killed holder is gone, which
+/// takes a moment.
 fn is_gone_soon() -> bool {
     const LOOKS: u32 = 20;
     (0..LOOKS).any(|look| {
@@ -93,7 +94,7 @@ fn is_gone_soon() -> bool {
     })
 }
 
-/// Ends the attached tap, or removes what one has left.
+/// Ends the attached tap, or removes the leftovers of a killed one.
 pub(super) fn detach() -> u8 {
     match control::ask(Question::Detach) {
         Ok(Asked::Answer(text)) => say(&Look::stdout().fit(&text), exit::OK),
@@ -124,7 +125,7 @@ pub(super) fn detach() -> u8 {
         },
         Ok(Asked::Silent(Some(pid))) => {
             end(pid);
-            // Only if it could not be ended.
+            // Only left if the tap could not be ended.
             for child in nft_children(pid) {
                 signal(child, Signal::KILL);
             }
@@ -156,9 +157,9 @@ pub(super) fn detach() -> u8 {
     }
 }
 
-/// Why what a killed tap has left is still there.
+/// Why the leftovers of a killed tap are still there.
 enum Left {
-    /// Another tap has the name since we asked.
+    /// Another tap has taken the name since we asked.
     Starting,
     NoTool,
     Table,
@@ -166,7 +167,7 @@ enum Left {
 }
 
 fn swept() -> Result<(), Left> {
-    // A tap that starts now must not lose what it adds, so it cannot have the name meanwhile.
+    // Hold the name meanwhile, so that a tap that starts now does not lose its own rules.
     let _name = Name::take().map_err(|_| Left::Starting)?;
     if matches!(iproute::version(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Err(Left::NoTool);
@@ -195,7 +196,7 @@ fn unanswered(asked: io::Result<Asked>) -> u8 {
     }
 }
 
-/// Neither root nor this user has the control socket.
+/// Reports that the control socket belongs neither to root nor to this user.
 pub(super) fn stranger(uid: u32) -> u8 {
     fail(&format!(
         "a process of uid {uid} holds the control socket @wstap-attach: it is not trusted\n  to do: find it \

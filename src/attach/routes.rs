@@ -1,4 +1,4 @@
-//! Policy rules and routes, by `ip`: the commands that `--dry-run` prints are those that run.
+//! Policy rules and routes, set with `ip`: the commands that `--dry-run` prints are those that run.
 
 use std::fs;
 
@@ -19,7 +19,8 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// Adds those of a plan, in place of what a killed tap has left, and has marks inherited if `filter` allows it.
+    /// Adds those of a plan, replacing the leftovers of a killed tap, and lets sockets inherit
+    /// marks if `filter` allows it.
     pub(super) fn add(plan: &Plan, filter: &Filter) -> Result<Self, RouteError> {
         sweep()?;
         if let Err(error) = accepted::sweep() {
@@ -37,12 +38,12 @@ impl Routes {
         Ok(routes)
     }
 
-    /// Somebody else's rules have changed, and may use marks now.
+    /// Stops the inheriting of marks: somebody else's rules have changed, and may use marks now.
     pub(super) fn leave_marks_alone(&mut self) {
         if std::mem::take(&mut self.inherits)
             && let Err(error) = accepted::switch_back()
         {
-            tracing::warn!(%error, "sockets that accept a connection go on inheriting its mark");
+            tracing::warn!(%error, "accepted sockets keep inheriting the mark of their connection");
         }
     }
 }
@@ -60,10 +61,11 @@ impl Drop for Routes {
     }
 }
 
-/// Removes all of ours and the tracking entries of tapped connections, also what a killed tap has left.
+/// Removes all of our rules and routes and the tracking entries of tapped connections, including
+/// the leftovers of a killed tap.
 ///
 /// # Errors
-/// When there are some, and this process may not remove them.
+/// Fails if there are some and this process may not remove them.
 pub(super) fn sweep() -> Result<(), RouteError> {
     if let Err(error) = conntrack::sweep() {
         tracing::debug!(%error, "failed to remove connection tracking entries");
@@ -82,7 +84,7 @@ pub(super) fn sweep() -> Result<(), RouteError> {
     swept
 }
 
-/// Whether replies to IPv6 clients can be brought back, which is by a route over loopback.
+/// Whether replies to IPv6 clients can be routed back over loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ipv6 {
     /// They can.
@@ -94,7 +96,7 @@ pub(super) enum Ipv6 {
 }
 
 impl Ipv6 {
-    /// That of this network namespace.
+    /// The state in this network namespace.
     pub(super) fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self::of(
@@ -103,7 +105,8 @@ impl Ipv6 {
         )
     }
 
-    /// By the setting of loopback, and the addresses of all interfaces. A kernel without IPv6 has neither.
+    /// Computed from the setting of loopback and the addresses of all interfaces. A kernel without
+    /// IPv6 has neither.
     fn of(disabled: &str, addresses: &str) -> Self {
         match (disabled.trim(), addresses.trim()) {
             ("0", _) => Self::Usable,

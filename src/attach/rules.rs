@@ -2,9 +2,10 @@
 //!
 //! The port is an element of a set with a timeout, which the running tap renews; without renewal the
 //! redirect expires. Only first packets of connections match, so that established ones are never
-//! touched. Our own connections to the gateway carry [`MARK`]: the redirect skips them; their original
-//! direction is tracked in a zone of its own, because a remote client's connection to the tap has the
-//! same addresses and ports; and replies to them are marked, so that a policy rule brings them back.
+//! touched. Our own connections to the gateway carry [`MARK`]: the redirect skips them; their
+//! original direction is tracked in a separate zone, because a remote client's connection to the
+//! tap has the same addresses and ports; and replies to them are marked, so that a policy rule
+//! brings them back.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,14 +13,15 @@ use std::time::Duration;
 
 use crate::transport::redirected::MARK;
 
-/// The table, in the family that has IPv4 and IPv6.
+/// The table, in the family for IPv4 and IPv6.
 pub(super) const TABLE: &str = "inet wstap_attach";
 
 /// The set that the gateway's port is in while connections are redirected.
 pub(super) const SET: &str = "inet wstap_attach ports";
 
-/// Conntrack mark of redirected connections; ours to the gateway have [`MARK`]. By both their entries are removed
-/// when the tap is gone: a client that uses a port again must not meet them.
+/// Conntrack mark of redirected connections; our connections to the gateway have [`MARK`]. Both
+/// marks serve to remove the entries when the tap is gone: they must not affect a client that
+/// reuses a port.
 pub(super) const CLIENT: u32 = MARK + 1;
 
 /// Conntrack zone of the original direction of our connections to the gateway.
@@ -29,7 +31,7 @@ const ZONE: u16 = 30_580;
 const ROUTES: u32 = 77_746;
 const PRIORITY: u32 = 77;
 
-/// Origin of our policy rules and routes, by which left-over ones are found.
+/// `protocol` value of our policy rules and routes, by which leftovers are found.
 const PROTOCOL: u8 = 77;
 
 /// A table that no rule looks up. A route in it records that this tap switched `tcp_fwmark_accept` on.
@@ -40,12 +42,12 @@ pub(super) fn add_marker() -> String {
     format!("-4 route replace throw default table {MARKER} protocol {PROTOCOL}")
 }
 
-/// Those that show it.
+/// The arguments that show it.
 pub(super) fn show_marker() -> String {
     format!("-4 route show table {MARKER}")
 }
 
-/// Those that remove it.
+/// The arguments that remove it.
 pub(super) fn flush_marker() -> String {
     format!("-4 route flush table {MARKER}")
 }
@@ -60,25 +62,26 @@ pub(super) fn is_own(rule: &str) -> bool {
 pub(super) struct Plan {
     /// The gateway's port.
     pub(super) port: u16,
-    /// The tap's own.
+    /// The tap's own port.
     pub(super) tap_port: u16,
-    /// The addresses that the gateway listens on; empty: every address of this namespace, `0.0.0.0`: every
-    /// IPv4 address, `::`: every IPv6 address.
+    /// The addresses that the gateway listens on. Empty means every address of this namespace,
+    /// `0.0.0.0` every IPv4 address, and `::` every IPv6 address.
     pub(super) addresses: Vec<IpAddr>,
     /// Only connections that begin in this namespace.
     pub(super) local_only: bool,
-    /// The kernel can be told how long it tracks ended connections ([`has_timeouts`]).
+    /// The kernel accepts timeouts for tracking ended connections ([`has_timeouts`]).
     pub(super) timeouts: bool,
 }
 
-/// How long ended connections to the gateway are tracked, in seconds. By default it is two minutes: a direct
-/// connection from the port of one of them would be translated to another port, and break when the table is removed.
+/// How long ended connections to the gateway are tracked, in seconds. The default is two minutes: a
+/// direct connection that reuses a port of one of them would be translated to another port, and
+/// break when the table is removed.
 const TRACKED: u32 = 2;
 
 /// A timeout policy for each family: its name, its `l3proto`, and the `nfproto` of the packets.
 const POLICIES: [(&str, &str, &str); 2] = [("over4", "ip", "ipv4"), ("over6", "ip6", "ipv6")];
 
-/// A table with nothing but the timeout policies, to ask whether the kernel takes them.
+/// A table with only the timeout policies, to test whether the kernel accepts them.
 pub(super) fn has_timeouts() -> String {
     let mut text = format!("add table {TABLE}\n");
     policies(&mut text);
@@ -96,7 +99,7 @@ fn policies(text: &mut String) {
 }
 
 impl Plan {
-    /// The commands for `nft` that make the table; the set is empty.
+    /// The commands for `nft` that create the table; the set is empty.
     pub(super) fn ruleset(&self) -> String {
         let mut text = String::new();
         let tap_port = self.tap_port;
@@ -177,8 +180,8 @@ impl Plan {
         }
     }
 
-    /// The arguments of `ip` that make the policy rules and routes; none for local clients alone, whose
-    /// replies come back anyway.
+    /// The arguments of `ip` that create the policy rules and routes; none if only local clients
+    /// are tapped, whose replies come back anyway.
     pub(super) fn routes(&self) -> Vec<String> {
         if self.local_only {
             return Vec::new();
@@ -199,7 +202,7 @@ impl Plan {
 
     /// Redirects the port for this time from now on.
     pub(super) fn arm(&self, timeout: Duration) -> String {
-        // Adding an element that is there does not renew it.
+        // Adding an existing element does not renew it.
         format!(
             "flush set {SET}; add element {SET} {{ {} timeout {}s }}",
             self.port,
@@ -208,12 +211,12 @@ impl Plan {
     }
 }
 
-/// Stops the redirect; connections that were redirected keep it.
+/// Stops the redirect; redirected connections are not affected.
 pub(super) fn disarm() -> String {
     format!("flush set {SET}")
 }
 
-/// The arguments of `ip` that remove every policy rule and route of ours, also left-over ones.
+/// The arguments of `ip` that remove all of our policy rules and routes, including leftovers.
 pub(super) fn sweep() -> [String; 4] {
     let rules = |family| format!("{family} rule flush protocol {PROTOCOL}");
     let routes = |family| format!("{family} route flush table {ROUTES}");

@@ -45,7 +45,7 @@ use crate::terminal::{Look, log};
 use crate::transport::redirected::{Redirected, SelfChecks, listen_marked};
 use crate::transport::{listener, open_files};
 
-/// Records that may wait to be counted for the summary.
+/// Maximum number of records that wait to be counted for the summary.
 const QUEUE: usize = 8192;
 
 /// How often to check whether the last tapped session has ended.
@@ -54,7 +54,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often to check whether the network namespace still has interfaces.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long attaching waits for the gateway's answer. Clients of a gateway that hangs are to be tapped at once, too.
+/// How long attaching waits for the gateway's answer. Clients of a gateway that hangs must be
+/// tapped at once, too.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// Connections that were redirected right before the end get this time to arrive.
@@ -71,7 +72,7 @@ const ANNOUNCED: [Duration; 7] = [
     Duration::from_secs(10),
 ];
 
-/// Also announced, on a terminal.
+/// Further announcements, on a terminal only.
 const LAST_SECONDS: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(4),
@@ -191,7 +192,7 @@ fn plan(options: &Options, listeners: &Listeners, tap_port: u16) -> Plan {
     }
 }
 
-/// What is missing or in the way.
+/// Everything that is missing or in the way.
 fn obstacles(
     options: &Options,
     listeners: &Listeners,
@@ -285,12 +286,12 @@ async fn attached(
     let tap = bound.tap();
     pipelines.add(tap.pipeline());
     let control = Control::bind().map_err(|error| match error.kind() {
-        // One that was started at the same time.
+        // Another tap was started at the same time.
         io::ErrorKind::AddrInUse => AttachError::another(),
         _ => error.into(),
     })?;
 
-    // From here on something changes, and is undone on every way out.
+    // Changes begin here, and are undone on every path out.
     let routes = Routes::add(&plan, &filter)?;
     let holder = Holder::create(&plan).await?;
     let fixed = Fixed {
@@ -338,7 +339,7 @@ async fn attached(
     )));
     let (end, ended) = oneshot::channel::<()>();
     let serving = bound.run(async {
-        // A sender that is dropped ends it as well.
+        // A dropped sender ends it as well.
         let _ = ended.await;
     });
     let driving = async {
@@ -350,14 +351,15 @@ async fn attached(
     beside.abort_all();
     let Guard { holder, routes, .. } = guard;
     let closed = holder.close().await;
-    // While we still have the name, so that no other tap is about to add what this removes.
+    // Drop it while we still have the name, so that no other tap is adding the rules that this
+    // removes.
     drop(routes);
     answering.abort();
     driven?;
     Ok(closed?)
 }
 
-/// What the gateway speaks, and the answer that is still to come.
+/// The gateway's protocol, and the receiver of a late answer.
 async fn spoken(
     options: &Options,
     listeners: &Listeners,
@@ -387,7 +389,7 @@ fn absolute(path: Option<&Path>) -> io::Result<Option<PathBuf>> {
     path.map(std::path::absolute).transpose()
 }
 
-/// How many sessions there may be, if any.
+/// Computes how many sessions are possible.
 fn capacity(options: &Options) -> Result<Capacity, AttachError> {
     let capacity = Capacity::new(options.max_sessions, open_files::room());
     match capacity.obstacle() {
@@ -437,7 +439,7 @@ fn configured(
         tls.as_ref(),
     )
     .map_err(|errors| match gateway::identity(&errors) {
-        // Name the flags, not the keys of the configuration that is made of them.
+        // Name the flags, not the keys of the configuration that is built from them.
         obstacles if obstacles.is_empty() => errors.into(),
         obstacles => AttachError::Obstacles(obstacles),
     })?;
@@ -466,7 +468,7 @@ fn answers(
             serde_json::to_string(&status).unwrap_or_default()
         }
         Question::Detach => {
-            // Before the request, which may be obeyed at once.
+            // Read this before the request, which may take effect at once.
             let is_leaving = progress.lock().state == State::Leaving;
             let _ = detach.try_send(());
             if is_leaving {
@@ -481,7 +483,7 @@ fn answers(
     }
 }
 
-/// Why it ends.
+/// Why the tap ends.
 enum End {
     Time,
     Asked,
@@ -490,7 +492,7 @@ enum End {
     Unplugged,
 }
 
-/// From the first check to the end of the last tapped session, or of the grace.
+/// Runs from the first check to the end of the last tapped session, or of the grace period.
 async fn drive(
     guard: &mut Guard,
     tap: &Tap,
@@ -527,11 +529,11 @@ async fn drive(
         return Err(error.into());
     }
     if matches!(end, End::Unplugged) {
-        // Nobody's packets arrive any more.
+        // No packets arrive any more.
         return Ok(());
     }
     let rest = async {
-        // What was redirected last may still be on its way through its handshake.
+        // The last redirected connections may still be in their TCP handshake.
         sleep(LAST_ARRIVALS.min(fixed.grace)).await;
         last_session(tap).await;
     };
@@ -550,8 +552,8 @@ async fn last_session(tap: &Tap) {
     }
 }
 
-/// Until the network namespace has no interface any more that leads out of it; for ever if it has none now. An engine
-/// takes them away when a container stops, and a tap that stays has nothing to tap.
+/// Waits until the network namespace has lost all interfaces that lead out of it; forever if it has
+/// none now. An engine removes them when a container stops, and then there is nothing left to tap.
 async fn unplugged() {
     if !place::has_interface() {
         std::future::pending::<()>().await;
@@ -561,7 +563,7 @@ async fn unplugged() {
     }
 }
 
-/// Until the time is over, which is announced on the way.
+/// Waits until the time is over, and announces the end in advance.
 async fn until(fixed: &Fixed) {
     let last = match Look::stderr().width {
         Some(_) => LAST_SECONDS.as_slice(),

@@ -1,4 +1,4 @@
-//! What is said on stderr: at the beginning, when the redirect ends, and the summary.
+//! Messages on stderr: at the beginning, when the redirect ends, and the summary.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use crate::explain::source::Unread;
 use crate::terminal::{Look, log};
 use crate::transport::holder::Holder;
 
-/// New connections are tapped from now on.
+/// Reports that new connections are tapped from now on.
 pub(super) fn attached(fixed: &Fixed, listeners: &Listeners, local_only: bool) {
     let whose = if local_only {
         "new local connections"
@@ -57,7 +57,7 @@ pub(super) fn attached(fixed: &Fixed, listeners: &Listeners, local_only: bool) {
     log::say(&text);
 }
 
-/// New connections go straight to the gateway from now on; so many are still open.
+/// Reports that new connections go straight to the gateway from now on; `open` tapped ones remain.
 pub(super) fn detached(why: &str, open: usize, grace: Duration) {
     let rest = match open {
         0 => String::new(),
@@ -75,7 +75,7 @@ pub(super) fn detached(why: &str, open: usize, grace: Duration) {
     ));
 }
 
-/// What the sessions came to.
+/// Prints the summary of the sessions.
 pub(super) fn summary(options: &Options, tally: &Tally) {
     let summary = tally.summary();
     if summary.records() == 0 && !options.json {
@@ -92,7 +92,7 @@ pub(super) fn summary(options: &Options, tally: &Tally) {
         return;
     }
     let text = format!("{}\n", summary.json(&title, &unread));
-    // Unless stdout already has the sessions.
+    // Not if stdout already has the sessions.
     if options.output() == OutputFormat::None {
         let _ = io::stdout().write_all(text.as_bytes());
     } else {

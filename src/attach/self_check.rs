@@ -21,7 +21,7 @@ use tokio_tungstenite::{accept_async, client_async};
 
 use crate::transport::redirected::SelfChecks;
 
-/// For a whole check. A healthy tap needs milliseconds.
+/// Time limit for a whole check. A healthy tap needs milliseconds.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Our own address for checks. Loopback is up wherever a gateway can be reached locally.
@@ -39,7 +39,7 @@ pub(super) enum CheckError {
     /// It ended before the answer.
     #[error("the session ended before its answer")]
     Ended,
-    /// Something else came back.
+    /// The wrong message came back.
     #[error("another message came back")]
     Other,
     /// It took too long.
@@ -55,7 +55,7 @@ pub(super) struct SelfCheck {
     /// The servers that stand in for the gateway, one for each family of addresses.
     servers: Vec<SocketAddr>,
     as_remote: bool,
-    /// Where the tap terminates TLS.
+    /// Set if the tap terminates TLS.
     tls: Option<Arc<ClientConfig>>,
     count: u64,
 }
@@ -89,7 +89,8 @@ async fn echo(stream: TcpStream) -> Result<(), tungstenite::Error> {
 }
 
 impl SelfCheck {
-    /// Checks the tap that listens on this port of all addresses; with `as_remote` also the way of remote clients.
+    /// Checks the tap that listens on this port of all addresses; with `as_remote` also the path of
+    /// remote clients.
     pub(super) fn new(
         checks: SelfChecks,
         tap_port: u16,

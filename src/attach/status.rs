@@ -1,4 +1,4 @@
-//! What `--status` shows: as JSON, and as a page.
+//! The output of `--status`, as JSON and as a page.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub(super) struct Status {
     pub(super) port: u16,
     /// The tap's own port.
     pub(super) tap_port: u16,
-    /// As `/proc/PID/ns/net` shows it.
+    /// The network namespace, as `/proc/PID/ns/net` shows it.
     pub(super) namespace: String,
     #[serde(flatten)]
     pub(super) state: State,
     pub(super) started_at: Moment,
-    /// When the redirect ends, by the clock of the start.
+    /// When the redirect ends, by the wall clock at the start.
     pub(super) ends_at: Moment,
     /// Milliseconds until then, by the monotonic clock.
     pub(super) ends_in_ms: f64,
@@ -44,9 +44,9 @@ pub(super) struct Status {
     pub(super) failed_checks: u64,
     /// Our table.
     pub(super) table: String,
-    /// Changes of other tables since the start, the last ones.
+    /// The last changes of other tables since the start.
     pub(super) ruleset_changes: Vec<Change>,
-    /// How the tap treats a gateway's TLS; `null`: it has none, or has not answered yet.
+    /// How the tap treats the gateway's TLS; `null` if it speaks none or has not answered yet.
     #[serde(default)]
     pub(super) tls: Option<TlsWay>,
     pub(super) records: Option<String>,
@@ -80,7 +80,7 @@ impl TlsWay {
     }
 }
 
-/// What is known from the start on.
+/// Facts that do not change after the start.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     pub(super) port: u16,
@@ -92,10 +92,10 @@ pub(super) struct Fixed {
     pub(super) grace: Duration,
     /// Set when the gateway speaks TLS that passes unread.
     pub(super) unread: Arc<AtomicBool>,
-    /// Its certificate and key were given.
+    /// The gateway's certificate and key were given.
     pub(super) is_terminated: bool,
     pub(super) records: Option<String>,
-    /// How many sessions are tapped at the same time, if fewer than `--max-sessions`.
+    /// Maximum number of simultaneously tapped sessions, if less than `--max-sessions`.
     pub(super) fewer_sessions: Option<usize>,
 }
 

@@ -15,7 +15,7 @@ pub(super) enum LogFormat {
 }
 
 impl LogFormat {
-    /// The value of the flag, or else of the environment.
+    /// The value of the flag, else that of the environment.
     pub(super) fn chosen(flag: Option<Self>) -> Result<Self, String> {
         let Some(value) = std::env::var_os("WSTAP_LOG_FORMAT").filter(|value| !value.is_empty())
         else {

@@ -42,12 +42,12 @@ fn an_allowed_origin_is_taken_under_both_names() {
     }
 }
 
-/// What `wstap COMMAND --help` prints.
+/// The output of `wstap COMMAND --help`.
 fn help(command: &str, width: usize) -> String {
     let words = ["wstap", command, "--help"];
     let args = words.iter().filter(|word| !word.is_empty());
-    let told = parser(width).try_get_matches_from(args).unwrap_err();
-    told.render().to_string()
+    let error = parser(width).try_get_matches_from(args).unwrap_err();
+    error.render().to_string()
 }
 
 #[test]

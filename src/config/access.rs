@@ -1,15 +1,15 @@
-//! Why a file cannot be read, in words: who owns it, with which mode, and who we are.
+//! Why a file cannot be read, in words: its owner and mode, and the user that wstap runs as.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What is wrong, and what to do about it.
+/// The reason, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     pub(super) what: String,
-    /// Empty where the error says all.
+    /// Empty if the error says everything.
     pub(super) to_do: String,
 }
 
@@ -39,19 +39,21 @@ impl Unreadable {
                 what: format!(
                     "{error}; wstap runs as {us}, which may not enter the folder {folder}"
                 ),
-                to_do: format!("let {us} enter {folder} (`chmod o+x` or a group of its own)"),
+                to_do: format!(
+                    "let {us} enter {folder} (`chmod o+x`, or `g+x` with a shared group)"
+                ),
             }
         }
     }
 }
 
-/// The user whose rights count.
+/// The user whose permissions count.
 fn us() -> String {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     format!("uid {} (gid {})", uid.as_raw(), gid.as_raw())
 }
 
-/// The last folder on the way that can be seen: what is in it cannot.
+/// The last visible folder of the path: its contents cannot be seen.
 fn closed_folder(path: &Path) -> &Path {
     let mut folders = path.ancestors().skip(1);
     let seen = folders.find(|folder| fs::metadata(folder).is_ok());
@@ -75,10 +77,10 @@ mod tests {
         assert!(what.contains("with mode 0400"), "{what}");
         assert!(what.contains(&format!("runs as uid {uid} ")), "{what}");
         assert!(to_do.contains("chmod g+r"), "{to_do}");
-        // Of another error there is nothing to add.
+        // Other errors need no addition.
         let other = io::Error::from_raw_os_error(libc::EIO);
         assert_eq!(Unreadable::new(&file, &other).to_do, "");
-        // And a file that nobody can see is not told of.
+        // A file that nobody can see is not described.
         let lost = folder.path().join("none/tls.key");
         let Unreadable { what, .. } = Unreadable::new(&lost, &denied);
         assert!(what.contains("may not enter the folder"), "{what}");

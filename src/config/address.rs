@@ -1,4 +1,4 @@
-//! Where to listen and whom to dial: hosts with ports, without resolving anything.
+//! Addresses to listen on and to dial: hosts with ports, without resolving anything.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,7 +45,7 @@ impl Host {
         }
     }
 
-    /// For resolvers, which want IPv6 addresses without brackets.
+    /// The form for resolvers, which want IPv6 addresses without brackets.
     #[must_use]
     pub fn to_unbracketed(&self) -> String {
         match self {
@@ -65,7 +65,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// What a listener binds to: `127.0.0.1:8443`, `[::]:8443`, `localhost:0`.
+/// The address that a listener binds to: `127.0.0.1:8443`, `[::]:8443`, `localhost:0`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenAddr {
     /// Name or address; a name may resolve to several addresses.
@@ -141,7 +141,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// A host as it stands in a URL: a name, an IPv4 address or an IPv6 address in brackets.
+/// A host as written in a URL: a name, an IPv4 address or an IPv6 address in brackets.
 pub(super) fn parse_host(text: &str) -> Option<Host> {
     if let Some(inner) = text.strip_prefix('[') {
         let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
@@ -153,8 +153,8 @@ pub(super) fn parse_host(text: &str) -> Option<Host> {
     is_name(text).then(|| Host::Name(text.to_owned()))
 }
 
-/// Letters, digits, `-` and `_` (Compose services have it) in labels of 1 to 63; the last label
-/// must not be a number, which would be a broken IPv4 address.
+/// Letters, digits, `-` and `_` (used by Compose services) in labels of 1 to 63; the last label
+/// must not be a number, because that would be a broken IPv4 address.
 fn is_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let legal = |label: &str| {

@@ -1,8 +1,8 @@
-//! The admin listener: where it is, who may ask it, and by which name.
+//! The admin listener: its address, who may send requests, and under which host names.
 //!
-//! What it tells is not for everybody, so that beyond loopback a token is needed; and a browser on
-//! this host can be led to it by any page whose name is made to point here (DNS rebinding), so that
-//! the Host header must be one that its operator knows it by.
+//! Its answers are not for everybody, so a token is required beyond loopback. Any page can make a
+//! browser on this host send requests to it, by pointing its own name here (DNS rebinding), so the
+//! Host header must be a name that the operator uses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::error::{Complaint, ConfigError, quoted};
 use super::scalar::FromScalar;
 use super::secret::AdminToken;
 
-/// The port when none is configured.
+/// The port if none is configured.
 const PORT: u16 = 8480;
 
-/// What `admin.listen` must be, besides well-formed.
+/// What `admin.listen` must be, besides being well-formed.
 pub(super) const EXPECTED: &str = "an address that is free to listen on";
 
 /// A configured admin listener.
@@ -25,52 +25,53 @@ pub(super) const EXPECTED: &str = "an address that is free to listen on";
 pub struct Admin {
     /// Where to bind.
     pub listen: ListenAddr,
-    /// What every request has to bring; there is one wherever others than this host can connect.
+    /// The token that every request must carry; there always is one if other hosts can connect.
     pub token: Option<AdminToken>,
-    /// Names that it is asked under besides loopback and the address it is reached at.
+    /// Names that requests may use besides loopback names and the address that they reached.
     pub(super) hosts: Vec<Host>,
-    /// Where it is configured: the error for when it turns out that nothing can listen there.
+    /// Where it is configured: the error for the case that nothing can listen there.
     pub(super) place: ConfigError,
 }
 
 impl Admin {
-    /// Where it listens when the section does not say.
+    /// The address if the section has none.
     pub(super) fn default_listen() -> ListenAddr {
         let host = Host::Ip(Ipv4Addr::LOCALHOST.into());
         ListenAddr { host, port: PORT }
     }
 
-    /// From `wstap health --admin ADDR`: whom to ask.
+    /// The listener to ask, from `wstap health --admin ADDR`.
     pub fn from_flags(listen: &str, token_file: Option<&Path>) -> Result<Self, String> {
-        let told = |flag: &str,
-                    Complaint {
-                        expected, found, ..
-                    }| { format!("{flag}: expected {expected}, found {found}") };
-        let listen =
-            ListenAddr::from_text(listen.trim()).map_err(|complaint| told("--admin", complaint))?;
+        let flag_error =
+            |flag: &str,
+             Complaint {
+                 expected, found, ..
+             }| { format!("{flag}: expected {expected}, found {found}") };
+        let listen = ListenAddr::from_text(listen.trim())
+            .map_err(|complaint| flag_error("--admin", complaint))?;
         let token = token_file.map(AdminToken::read).transpose();
         Ok(Self {
             listen,
-            token: token.map_err(|complaint| told("--token-file", complaint))?,
+            token: token.map_err(|complaint| flag_error("--token-file", complaint))?,
             hosts: Vec::new(),
             place: ConfigError::somewhere("admin.listen", EXPECTED, ""),
         })
     }
 
-    /// Where a tap with `admin: {}` has it.
+    /// The default listener of a tap with `admin: {}`.
     pub fn by_default(token_file: Option<&Path>) -> Result<Self, String> {
         Self::from_flags(&Self::default_listen().to_string(), token_file)
     }
 
-    /// What has to be added where a listener that others can reach has no token.
+    /// The complaint about a listener that others can reach and that has no token.
     pub(super) fn open_to_others(listen: &ListenAddr) -> Complaint {
         let expected = "a loopback address such as `127.0.0.1:8480`, or a token for everybody \
                         else: add `token_file: /run/secrets/wstap-admin` under `admin`";
         Complaint::new(expected, format!("`{listen}` without a token"))
     }
 
-    /// The error that nothing can listen here, with what to do, and with file, line and key where there
-    /// is a file.
+    /// The error that nothing can listen here, with what to do, and with file, line and key if
+    /// there is a file.
     #[must_use]
     pub fn cannot_listen(
         &self,
@@ -81,7 +82,8 @@ impl Admin {
     }
 
     /// Whether a Host header (`name`, `name:port`) names this listener, for a request that came to
-    /// the address `reached`: loopback names, that address, what it listens on, and `hosts`.
+    /// the address `reached`: accepted are loopback names, that address, the address that it
+    /// listens on, and `hosts`.
     #[must_use]
     pub fn is_known_as(&self, header: &str, reached: IpAddr) -> bool {
         let Some(host) = host_of(header) else {

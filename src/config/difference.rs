@@ -13,7 +13,8 @@ use super::written::{Shown, listener_key};
 
 mod contents;
 
-/// Keys that only a start looks at; beside them listeners that come and go, and a socket's permissions.
+/// Keys that are read only at the start; in addition to these, listeners that come and go, and a
+/// socket's permissions.
 const AT_START: [&str; 5] = [
     "admin",
     "fingerprint_key_file",
@@ -22,8 +23,8 @@ const AT_START: [&str; 5] = [
     "workers",
 ];
 
-/// Which one of `new` each listener that runs goes on as; each counts once: two may have asked for
-/// port 0.
+/// For each running listener, the index in `new` of the listener that continues it. Each is used
+/// once: two may have asked for port 0.
 fn pairs(running: &[Listener], new: &[Listener]) -> Vec<Option<usize>> {
     let mut free: Vec<usize> = (0..new.len()).collect();
     let same =
@@ -36,8 +37,8 @@ fn pairs(running: &[Listener], new: &[Listener]) -> Vec<Option<usize>> {
     .collect()
 }
 
-/// Whether a key counts only when the tap is started again; `runs`: the listener at this place of
-/// the new list is bound.
+/// Whether a key takes effect only when the tap is restarted; `runs` says whether the listener at
+/// this index of the new list is bound.
 fn needs_a_start(key: &str, runs: impl Fn(usize) -> bool) -> bool {
     let under = |section: &str| {
         key.strip_prefix(section)
@@ -49,7 +50,7 @@ fn needs_a_start(key: &str, runs: impl Fn(usize) -> bool) -> bool {
     }
 }
 
-/// One difference between the configuration that runs and another one. Displays as one line.
+/// One difference between the running configuration and another one. Displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     key: String,
@@ -59,7 +60,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// It counts only when the tap is started again.
+    /// Whether it takes effect only when the tap is restarted.
     #[must_use]
     pub fn needs_a_start(&self) -> bool {
         self.at_start
@@ -72,15 +73,15 @@ impl fmt::Display for Difference {
         if let Some(source) = self.shadow {
             write!(f, " (without effect: {source} wins)")?;
         } else if self.at_start {
-            f.write_str(" (counts from the next start on)")?;
+            f.write_str(" (takes effect at the next start)")?;
         }
         Ok(())
     }
 }
 
 impl Config {
-    /// What `new` says otherwise, in the order of the keys. Values from flags and environment stay
-    /// what they are; `overrides` are those that both were read under.
+    /// The differences in `new`, in the order of the keys. Values from flags and environment stay
+    /// the same; `overrides` are those that both were read with.
     #[must_use]
     pub fn differences(&self, new: &Self, overrides: &Overrides) -> Vec<Difference> {
         let pairs = pairs(&self.listeners, &new.listeners);
@@ -100,7 +101,7 @@ impl Config {
             })
             .collect();
         for (key, text) in contents::differences(self, new, &pairs) {
-            // A path that is another one has been told.
+            // A path that differs has already been reported.
             if !found.iter().any(|one| one.key == key) {
                 let (shadow, at_start) = (None, false);
                 found.push(Difference {
@@ -114,8 +115,9 @@ impl Config {
         found
     }
 
-    /// Keeps what cannot change while the tap runs: sockets, files of records, the output. What is
-    /// spoken on a listener is taken from the new configuration, if that has the listener.
+    /// Keeps the settings that cannot change while the tap runs: sockets, records files, the
+    /// output. The protocol of a listener is taken from the new configuration, if that has the
+    /// listener.
     #[must_use]
     pub fn keeping_what_runs(mut self, running: &Self) -> Self {
         let new = std::mem::take(&mut self.listeners);
@@ -133,7 +135,7 @@ impl Config {
 }
 
 impl Overrides {
-    /// Which flag or variable wins over this key.
+    /// The flag or variable that wins over this key.
     fn shadow(&self, key: &str) -> Option<OverrideSource> {
         let first = |given: &[Override]| {
             let given = given.iter().find(|one| one.is_given());
@@ -251,7 +253,7 @@ mod tests {
         assert!(found.iter().all(Difference::needs_a_start), "{found:?}");
         assert_eq!(
             found[0].to_string(),
-            "listeners[0].listen: `127.0.0.1:1` -> `127.0.0.1:2` (counts from the next start on)"
+            "listeners[0].listen: `127.0.0.1:1` -> `127.0.0.1:2` (takes effect at the next start)"
         );
         let kept = new.keeping_what_runs(&old);
         assert_eq!(kept.listeners()[0].listen.to_string(), "127.0.0.1:1");
@@ -272,27 +274,28 @@ mod tests {
             };
             between(&list(old), &list(new))
         };
-        // Another one before it: what it speaks counts, the new one does not yet.
+        // Another listener before it: the TLS settings of the old one take effect, the new one does
+        // not yet.
         assert_eq!(
             between(&[one], &[two, same]),
             [
-                "listeners[0].listen: not set -> `127.0.0.1:2` (counts from the next start on)",
+                "listeners[0].listen: not set -> `127.0.0.1:2` (takes effect at the next start)",
                 "listeners[1].tls.min_version: `1.2` -> `1.3`",
             ]
         );
         assert_eq!(between(&[one, two], &[two, one]), [""; 0]);
-        // Gone, and with another address: nothing of it counts.
+        // A listener that is gone, and one with another address: nothing of it takes effect.
         for (old, new) in [(&[two, one][..], &[two][..]), (&[two, one], &[one])] {
-            let told = between(old, new);
-            let later = |line: &String| line.ends_with("(counts from the next start on)");
-            assert!(!told.is_empty() && told.iter().all(later), "{told:?}");
+            let lines = between(old, new);
+            let later = |line: &String| line.ends_with("(takes effect at the next start)");
+            assert!(!lines.is_empty() && lines.iter().all(later), "{lines:?}");
         }
         let moved = between(&[one], &[&same.replace(":1", ":2")]);
         assert_eq!(
             moved,
             [
-                "listeners[0].listen: `127.0.0.1:1` -> `127.0.0.1:2` (counts from the next start on)",
-                "listeners[0].tls.min_version: `1.2` -> `1.3` (counts from the next start on)",
+                "listeners[0].listen: `127.0.0.1:1` -> `127.0.0.1:2` (takes effect at the next start)",
+                "listeners[0].tls.min_version: `1.2` -> `1.3` (takes effect at the next start)",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! Holds the shipped files and the documentation to the schema: no key without its line.
+//! Checks the shipped files and the documentation against the schema: every key must have its line.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ fn schema() -> Value {
     serde_json::to_value(schema_for!(FileSchema)).unwrap()
 }
 
-/// A key of the schema with what the schema says about it.
+/// A key of the schema and its description.
 struct Key {
     path: Vec<String>,
     default: Option<Value>,
@@ -68,7 +68,7 @@ fn collect(root: &Value, node: &Value, path: &mut Vec<String>, keys: &mut Vec<Ke
     }
 }
 
-/// What stands at a path of a YAML document; the first item of a list.
+/// The value at a path of a YAML document; for a list, in its first item.
 fn lookup<'v>(document: &'v serde_yaml::Value, path: &[String]) -> Option<&'v serde_yaml::Value> {
     path.iter().try_fold(document, |node, step| {
         if step == "[]" {
@@ -191,7 +191,7 @@ fn the_documentation_names_every_key() {
     }
 }
 
-/// The page shows real output: each example, run again, has to give what is printed there.
+/// The page shows real output: running each example again must give what is printed there.
 #[test]
 fn the_errors_in_the_documentation_are_real() {
     let text = read("docs/configuration.md");
@@ -252,7 +252,7 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// Every path that a configuration comes to, whether it has mistakes or not.
+/// Every path that a configuration leads to, whether it has mistakes or not.
 fn paths_of(text: &str, file: &Path) -> Vec<PathBuf> {
     fs::write(file, text).unwrap();
     let named = |files: &[Named]| files.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
@@ -277,7 +277,7 @@ fn paths_of(text: &str, file: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Tests run in the repository's folder, and the file is in another.
+/// Tests run in the repository's folder, and the configuration file is in another one.
 #[test]
 fn every_path_is_relative_to_the_file_that_names_it() {
     let root = tempfile::tempdir().unwrap();
@@ -311,7 +311,7 @@ fn every_path_is_relative_to_the_file_that_names_it() {
     }
 }
 
-/// A new key for a file is part of the test above.
+/// A new key for a file must be covered by the test above.
 #[test]
 fn every_key_that_sounds_like_a_path_is_one() {
     for key in keys() {

@@ -1,8 +1,8 @@
 //! YAML text as a tree in which every node knows its line and column.
 //!
-//! The tree is built here, from the events of a YAML 1.2 parser, because the positions of keys
-//! are what makes an error message useful, and because duplicate keys, further documents and
-//! alias bombs have to be seen before a deserialiser hides them. It knows nothing of our keys.
+//! The tree is built here, from the events of a YAML 1.2 parser, because the positions of keys make
+//! an error message useful, and because duplicate keys, further documents and alias bombs have to
+//! be detected before a deserialiser hides them. It knows nothing about our keys.
 //!
 //! Scalars follow the core schema of YAML 1.2 (section 10.3.2): `yes` and `on` are texts.
 
@@ -27,13 +27,13 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What a node holds.
+/// The value of a node.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Null,
     Bool(bool),
     Unsigned(u64),
-    /// Negative, fractional, infinite or too large to count anything.
+    /// A number that is negative, fractional, infinite or too large to be a count.
     OtherNumber,
     Text(String),
     List(Vec<Node>),
@@ -48,8 +48,8 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// Builds the tree. Duplicate keys are reported to `errors` and dropped; anything that leaves no
-/// usable tree is reported and gives `None`. An empty text is a `Null` node.
+/// Builds the tree. Duplicate keys are reported to `errors` and dropped; an error that leaves no
+/// usable tree is reported and returns `None`. An empty text is a `Null` node.
 pub(super) fn parse(text: &str, errors: &mut Vec<ConfigError>) -> Option<Node> {
     let mut builder = Builder {
         parser: Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)),

@@ -1,9 +1,9 @@
-//! What is wrong with a configuration, and where.
+//! The mistakes in a configuration, and where they are.
 //!
-//! One type for every kind of mistake, so that a person gets all of them in one run, in the
-//! order of the file, each in the form `file:line:col: key.path: expected …, found …`.
-//! Text from the configuration goes through [`quoted`] before it gets here: it is shortened and
-//! escaped, and whoever calls it has made sure that it is not a secret.
+//! One type for every kind of mistake, so that the user gets all of them in one run, in the order
+//! of the file, each in the form `file:line:col: key.path: expected …, found …`. Text from the
+//! configuration goes through [`quoted`] before it gets here: it is shortened and escaped, and the
+//! caller has made sure that it is not a secret.
 
 use std::fmt;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// Sorts `errors` by position (those of flags and environment last).
+    /// Sorts `errors` by position (those from flags and environment last).
     pub(super) fn collect(mut errors: Vec<ConfigError>) -> Self {
         if errors.is_empty() {
             errors.push(ConfigError::somewhere(
@@ -49,14 +49,14 @@ impl ConfigErrors {
         }
     }
 
-    /// With the files that were read.
+    /// Adds the files that were read.
     pub(super) fn naming(mut self, files: Vec<Named>) -> Self {
         self.files = files;
         self
     }
 
-    /// The file itself and those that it names, as far as it could be read: what is wrong can be
-    /// mended in one of them, too.
+    /// The configuration file and the files that it names, as far as it could be read: the mistake
+    /// may have to be fixed in one of those.
     #[must_use]
     pub fn files(&self) -> &[Named] {
         &self.files
@@ -68,7 +68,7 @@ impl ConfigErrors {
         &self.errors
     }
 
-    /// How many there are, those that are not listed included; after 200 the file is not read on.
+    /// Number of mistakes, including those that are not listed; after 200, reading stops.
     #[must_use]
     pub fn count(&self) -> usize {
         self.errors.len() + self.omitted
@@ -86,7 +86,7 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            f.write_str(&error.told())?;
+            f.write_str(&error.with_advice_line())?;
         }
         if self.omitted > 0 {
             write!(f, "\nand at least {} more", self.omitted)?;
@@ -97,7 +97,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One mistake, and where it stands.
+/// One mistake, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     file: Option<Arc<Path>>,
@@ -111,31 +111,31 @@ pub struct ConfigError {
     form: Form,
 }
 
-/// What to do. Few errors have it, so that it takes little room in the others.
+/// What to do. Boxed, because few errors have it: it takes little room in the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Advice(String);
 
 impl Advice {
-    /// An empty one is none.
+    /// `None` for an empty advice.
     fn boxed(text: impl Into<String>) -> Option<Box<Self>> {
         let text = text.into();
         (!text.is_empty()).then(|| Box::new(Self(text)))
     }
 }
 
-/// How an error is put into words.
+/// The form in which an error is worded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `expected …, found …`
     Mismatch,
-    /// What was found is a sentence, and what is expected an advice.
+    /// `found` is a sentence, and `expected` is advice.
     Sentence,
-    /// What was found failed, whatever is expected.
+    /// `found` failed, whatever is expected.
     Failure,
 }
 
 impl ConfigError {
-    /// A mistake at a place of the file.
+    /// A mistake at a position in the file.
     pub(super) fn at(
         spot: &Spot,
         expected: impl Into<String>,
@@ -148,7 +148,7 @@ impl ConfigError {
         }
     }
 
-    /// A mistake that has no place in a file, such as one in the environment of the process.
+    /// A mistake without a position in a file, such as one in the environment of the process.
     pub(super) fn somewhere(
         key_path: impl Into<String>,
         expected: impl Into<String>,
@@ -176,7 +176,7 @@ impl ConfigError {
         }
     }
 
-    /// Something that is missing altogether; printed as `what: advice`.
+    /// Something that is completely missing; printed as `what: advice`.
     pub(super) fn missing(
         key_path: &str,
         what: impl Into<String>,
@@ -197,7 +197,7 @@ impl ConfigError {
         }
     }
 
-    /// The same place with something else found there.
+    /// The same error at the same position, but with something else found there.
     #[must_use]
     pub fn with_found(&self, found: impl Into<String>) -> ConfigError {
         Self {
@@ -206,13 +206,13 @@ impl ConfigError {
         }
     }
 
-    /// The same error with what to do; an empty advice is none.
+    /// The same error with what to do; an empty advice counts as none.
     pub(super) fn advising(self, advice: impl Into<String>) -> ConfigError {
         let advice = Advice::boxed(advice);
         Self { advice, ..self }
     }
 
-    /// What failed at the same place, and what to do; without an advice, as something found there.
+    /// A failure at the same position, and what to do; without advice, as something found there.
     #[must_use]
     pub fn with_failure(
         &self,
@@ -230,7 +230,7 @@ impl ConfigError {
         }
     }
 
-    /// The same error with the name of the file; an override's stays without.
+    /// The same error with the name of the file; an error about an override stays without.
     pub(super) fn in_file(mut self, file: &Arc<Path>) -> ConfigError {
         if self.source.is_none() {
             self.file = Some(Arc::clone(file));
@@ -262,34 +262,34 @@ impl ConfigError {
         self.column
     }
 
-    /// Path of the key, such as `listeners[0].tls.certificates[0].key`; empty when the mistake
-    /// is about the file as a whole or about a flag.
+    /// Path of the key, such as `listeners[0].tls.certificates[0].key`; empty if the mistake is
+    /// about the whole file or about a flag.
     #[must_use]
     pub fn key_path(&self) -> &str {
         &self.key_path
     }
 
-    /// What would be right.
+    /// What was expected.
     #[must_use]
     pub fn expected(&self) -> &str {
         &self.expected
     }
 
-    /// What is there instead; never a secret.
+    /// What was found instead; never a secret.
     #[must_use]
     pub fn found(&self) -> &str {
         &self.found
     }
 
-    /// What to do, where that does not follow from what is expected.
+    /// What to do, if that does not follow from what is expected.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.advice.as_ref().map(|advice| advice.0.as_str())
     }
 
-    /// One line of what is wrong and, where it does not say that too, one of what to do.
+    /// One line about the mistake and, if that does not say what to do, a second one that does.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn with_advice_line(&self) -> String {
         match self.advice() {
             Some(advice) => format!("{self}\n  to do: {advice}"),
             None => self.to_string(),
@@ -324,7 +324,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What is wrong with one value, before it is known where the value stood.
+/// The mistake in one value, before its position is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {
     pub(super) expected: String,
@@ -342,7 +342,7 @@ impl Complaint {
         }
     }
 
-    /// The same with what to do.
+    /// The same complaint with what to do.
     pub(super) fn advising(self, advice: impl Into<String>) -> Self {
         Self {
             advice: advice.into(),
@@ -369,7 +369,7 @@ impl LineColumn {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
-/// A place together with the path of the key that stands there.
+/// A position together with the path of the key there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) place: LineColumn,

@@ -1,21 +1,21 @@
-//! The files that are read for a configuration, and how a change of one is noticed.
+//! The files that are read for a configuration, and how changes to them are detected.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file that is read for a configuration, and what it was when that began: what is written
-/// meanwhile is a change.
+/// A file that is read for a configuration, with its stamp before reading began: anything written
+/// meanwhile counts as a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// Where it stands.
+    /// The path of the file.
     pub path: PathBuf,
-    /// `None`: there was none.
+    /// `None` if there was no file.
     pub stamp: Option<Stamp>,
 }
 
 impl Named {
-    /// As it is now.
+    /// The file with its current stamp.
     #[must_use]
     pub fn now(path: &Path) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl Named {
     }
 }
 
-/// What changes when a file is written, or replaced by another.
+/// Metadata that changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     modified: (i64, i64),
@@ -35,7 +35,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file that stands at this path now; links are followed.
+    /// The stamp of the file at this path now; links are followed.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;

@@ -1,4 +1,4 @@
-//! The gateway behind the tap: how to reach it and what it speaks.
+//! The gateway behind the tap: how to reach it and which protocol it speaks.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,15 @@ pub struct Gateway {
     pub(super) tls: GatewayTls,
     pub(super) forwarded: Mode,
     pub(super) allow_remote_as_local: bool,
-    /// The error for when it turns out that the gateway is on this host; `None` where that is fine.
+    /// The error for the case that the gateway turns out to be on this host; `None` where that is
+    /// allowed.
     pub(super) only_elsewhere: Option<ConfigError>,
     /// Error for a URL that leads to this tap itself.
     pub(super) url_place: ConfigError,
 }
 
 impl Gateway {
-    /// The URL as configured, without a trailing slash; never holds credentials.
+    /// The URL as configured, without a trailing slash; never contains credentials.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url.text
@@ -43,13 +44,14 @@ impl Gateway {
         self.url.scheme
     }
 
-    /// What to dial.
+    /// The target to dial.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.url.target
     }
 
-    /// Whether both are the same gateway, reached and told of clients in the same way.
+    /// Whether both are the same gateway, reached in the same way and with the same client
+    /// information.
     #[must_use]
     pub fn is_reached_like(&self, other: &Self) -> bool {
         let Self {
@@ -68,30 +70,30 @@ impl Gateway {
             && *allow_remote_as_local == other.allow_remote_as_local
     }
 
-    /// What the gateway speaks inside the WebSocket.
+    /// The protocol inside the WebSocket.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// What it is told about who the client is.
+    /// How the gateway learns who the client is.
     #[must_use]
     pub fn forwarded(&self) -> Mode {
         self.forwarded
     }
 
-    /// Whether remote clients may be made local by [`Mode::None`] and [`Mode::Pass`].
+    /// Whether [`Mode::None`] and [`Mode::Pass`] may make remote clients local.
     #[must_use]
     pub fn allow_remote_as_local(&self) -> bool {
         self.allow_remote_as_local
     }
 
-    /// Whether the gateway sees us as its own host, as far as the URL tells: a loopback address,
+    /// Whether the gateway sees us as its own host, as far as the URL shows: a loopback address,
     /// `localhost` or a unix socket. Another name may still resolve to loopback.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match &self.url.target {
-            // Connecting to the unspecified address leads to loopback.
+            // Connecting to the unspecified address reaches loopback.
             Target::Tcp { host, .. } => {
                 host.is_loopback() || host.ip().is_some_and(|ip| ip.is_unspecified())
             }
@@ -99,15 +101,15 @@ impl Gateway {
         }
     }
 
-    /// The error, with its place, for a gateway whose name resolves to `found` on this host where
-    /// that would make remote clients local; `None` where that is fine.
+    /// The error, with its position, for a gateway whose name resolves to `found` on this host if
+    /// that would make remote clients local; `None` where that is allowed.
     #[must_use]
     pub fn must_be_elsewhere(&self, found: &str) -> Option<ConfigError> {
         let error = self.only_elsewhere.as_ref()?;
         Some(error.with_found(format!("`{}` before {found}", self.forwarded.as_str())))
     }
 
-    /// Error, with file and line, for a URL that leads to this socket of the tap.
+    /// The error, with file and line, for a URL that leads to this socket of the tap.
     #[must_use]
     pub fn leads_to(&self, own: &str) -> ConfigError {
         self.url_place
@@ -120,7 +122,7 @@ impl Gateway {
         &self.tls
     }
 
-    /// `host[:port]` as in a Host header: the port is left out when it is the scheme's default.
+    /// `host[:port]` as in a Host header, without the port if it is the scheme's default;
     /// `localhost` for a unix socket.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -134,7 +136,7 @@ impl Gateway {
     }
 }
 
-/// Whether TLS is spoken to the gateway.
+/// Whether the connection to the gateway uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Plain HTTP, also `ws`.
@@ -144,7 +146,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The port that is meant when none is written.
+    /// The port if the URL has none.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {
@@ -154,7 +156,7 @@ impl Scheme {
     }
 }
 
-/// What to dial.
+/// The target to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A host, to be resolved for each connection.
@@ -164,11 +166,11 @@ pub enum Target {
         /// TCP port, never 0.
         port: u16,
     },
-    /// A unix socket; absolute.
+    /// The absolute path of a unix socket.
     Unix(PathBuf),
 }
 
-/// What the gateway speaks inside the WebSocket.
+/// The protocol inside the WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -203,27 +205,27 @@ pub struct GatewayTls {
 }
 
 impl GatewayTls {
-    /// The roots to trust instead of the system's; empty: the system's.
+    /// The roots to trust instead of the system's; empty for the system's.
     #[must_use]
     pub fn ca(&self) -> &[CertificateDer<'static>] {
         &self.ca
     }
 
-    /// The SHA-256 of the only certificate that is accepted, whatever its name and dates; `None`: any that
-    /// the roots vouch for.
+    /// The SHA-256 of the only certificate that is accepted, whatever its name and dates; `None` if
+    /// any certificate is accepted that the roots vouch for.
     #[must_use]
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
         self.fingerprint
     }
 
-    /// The name to ask for and to verify; `None`: the host of the URL.
+    /// The name to request by SNI and to verify; `None` for the host of the URL.
     #[must_use]
     pub fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
     }
 }
 
-/// A gateway URL that has been understood.
+/// A parsed gateway URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GatewayUrl {
     pub(super) text: String,
@@ -232,7 +234,7 @@ pub(super) struct GatewayUrl {
 }
 
 impl GatewayUrl {
-    /// With the absolute path of a unix socket, which `locate` gives.
+    /// Makes the path of a unix socket absolute, with `locate`.
     pub(super) fn with_socket(self, locate: impl FnOnce(&Path) -> PathBuf) -> Self {
         let Target::Unix(path) = &self.target else {
             return self;
@@ -307,7 +309,8 @@ impl FromScalar for GatewayUrl {
     }
 }
 
-/// What has no place in the URL. The parts themselves may be secrets and are not shown.
+/// The complaint about parts that do not belong in the URL. The parts themselves may be secrets and
+/// are not shown.
 fn extras(url: &Url, corrected: &str) -> Option<Complaint> {
     let mut found = Vec::new();
     let mut advice = Vec::new();

@@ -1,8 +1,8 @@
-//! A certificate with its key, checked before anything listens with it.
+//! A certificate with its key, checked before any listener uses it.
 //!
-//! A server that starts with a key of another certificate fails later, once for each client and
-//! with an alert that names neither file. So everything that can be wrong is told apart here.
-//! PEM as in RFC 7468; keys in PKCS#8, PKCS#1 or SEC1.
+//! A server that starts with the key of another certificate fails later, once for each client and
+//! with an alert that names neither file. So every possible mistake is distinguished here. PEM as
+//! in RFC 7468; keys in PKCS#8, PKCS#1 or SEC1.
 
 mod contents;
 mod error;
@@ -35,33 +35,33 @@ pub use self::contents::Contents;
 pub use self::error::{Fault, IdentityError, Role};
 pub use self::order::Stray;
 
-/// Files larger than this are no certificates or keys.
+/// Larger files are not certificates or keys.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// A certificate chain with the key of its first certificate.
 #[derive(Clone)]
 pub struct Identity {
-    /// What rustls serves.
+    /// The certificate chain and key for rustls.
     pub certified: Arc<CertifiedKey>,
-    /// SHA-256 of the first certificate's DER: what pins and browsers show.
+    /// SHA-256 of the first certificate's DER, as used for pins and shown by browsers.
     pub sha256: [u8; 32],
     /// Start of the validity of the first certificate.
     pub not_before: Timestamp,
     /// End of the validity of the first certificate.
     pub not_after: Timestamp,
-    /// Its subject alternative names (DNS names and IP addresses), in its order.
+    /// Its subject alternative names (DNS names and IP addresses), in the order of the certificate.
     pub names: Vec<String>,
-    /// The kind of its key.
+    /// The type of its key.
     pub kind: KeyKind,
-    /// Why no client trusts it by default; `None` where another CA issued it.
+    /// Why no client trusts it by default; `None` if another CA issued it.
     pub self_made: Option<Box<SelfMade>>,
 }
 
-/// The kind of a certificate's key: a client names those that it can work with. In the order in
-/// which they are preferred.
+/// The type of a certificate's key; a client lists the types that it supports. In order of
+/// preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyKind {
-    /// ECDSA, on whatever curve.
+    /// ECDSA, on any curve.
     Ecdsa,
     /// Ed25519.
     Ed25519,
@@ -103,12 +103,12 @@ impl Identity {
     /// Loads both files and checks that they belong together.
     ///
     /// # Errors
-    /// The first thing that is wrong; never anything of the key's content.
+    /// The first mistake found; never any content of the key.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, IdentityError> {
         Self::join(chain(cert)?, signing_key(key)?, (cert, key))
     }
 
-    /// Puts a chain and a key together; the paths are for the error.
+    /// Combines a chain and a key; the paths are for the error.
     pub(super) fn join(
         chain: Vec<CertificateDer<'static>>,
         key: Arc<dyn SigningKey>,
@@ -164,7 +164,7 @@ impl Identity {
         self.self_made = Some(Box::new(self_made(SelfMadeKind::Development, ca)));
     }
 
-    /// Number of certificates that clients are shown.
+    /// Number of certificates that clients receive.
     #[must_use]
     pub fn chain_length(&self) -> usize {
         self.certified.cert.len()
@@ -177,7 +177,7 @@ impl Identity {
     }
 }
 
-/// Which certificate of the file (counted from 1) the key belongs to, when not the first.
+/// Which certificate of the file (counted from 1) the key belongs to, if not the first.
 fn matching(certified: &CertifiedKey) -> Option<usize> {
     (1..certified.cert.len()).find_map(|index| {
         let rest = certified.cert.get(index..)?.to_vec();
@@ -186,7 +186,7 @@ fn matching(certified: &CertifiedKey) -> Option<usize> {
     })
 }
 
-/// The path may be relative, so make it absolute: clients and readers of records have another
+/// The path may be relative, so make it absolute: clients and readers of records have a different
 /// working directory.
 fn self_made(kind: SelfMadeKind, trust_file: &Path) -> SelfMade {
     let absolute = std::path::absolute(trust_file);
@@ -245,7 +245,7 @@ pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// All certificates of a PEM file, in its order; at least one.
+/// All certificates of a PEM file, in the order of the file; at least one.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let fail = |fault| IdentityError::new(Role::Certificate, path, fault);
     let bytes = read(path).map_err(fail)?;
@@ -275,7 +275,7 @@ pub(super) fn revocations(
     }
 }
 
-/// Roots to trust: like [`chain`], and each has to be usable as a trust anchor.
+/// Roots to trust: like [`chain`], but each must be usable as a trust anchor.
 pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let roots = chain(path)?;
     let mut store = RootCertStore::empty();
@@ -304,7 +304,7 @@ pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityEr
     }
 }
 
-/// PKCS#8 encryption has a label of its own; older files say so in a header (RFC 1421).
+/// PKCS#8 encryption has its own label; older files state it in a header (RFC 1421).
 fn is_encrypted(bytes: &[u8]) -> bool {
     bytes.split(|byte| *byte == b'\n').any(|line| {
         line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
@@ -332,7 +332,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     Ok(bytes)
 }
 
-/// What is wrong with the PEM, without the line in question: it may be part of a key.
+/// The mistake in the PEM, without the line in question: it may be part of a key.
 fn pem_fault(error: &rustls_pki_types::pem::Error) -> String {
     use rustls_pki_types::pem::Error;
     match error {

@@ -9,7 +9,7 @@ use super::address::{Host, ListenAddr, parse_port};
 use super::error::{Complaint, quoted};
 use super::scalar::FromScalar;
 
-/// Longest path of a unix socket on Linux: `sun_path` has 108 bytes, the last one is a zero.
+/// Longest path of a unix socket on Linux: `sun_path` has 108 bytes, and the last one is NUL.
 const LONGEST_PATH: usize = 107;
 
 /// Longest name of a passed socket (systemd.socket(5), `FileDescriptorName`).
@@ -43,8 +43,8 @@ impl Listen {
         self.tcp().map(|addr| &addr.host)
     }
 
-    /// Only this host can connect, as far as the configuration tells; of a passed socket it tells
-    /// nothing.
+    /// Whether only this host can connect, as far as the configuration shows; for a passed socket
+    /// it does not.
     #[must_use]
     pub fn is_this_host_only(&self) -> bool {
         match self {
@@ -54,7 +54,7 @@ impl Listen {
         }
     }
 
-    /// With the absolute path of a unix socket, which `locate` gives.
+    /// Makes the path of a unix socket absolute, with `locate`.
     pub(super) fn with_socket(
         self,
         locate: impl FnOnce(&Path) -> PathBuf,
@@ -66,7 +66,7 @@ impl Listen {
         too_long(&path).map_or(Ok(Self::Unix(path)), Err)
     }
 
-    /// Two listeners cannot both have this one.
+    /// Whether two listeners cannot both have this address.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.tcp().is_none_or(|addr| addr.port != 0)
@@ -97,7 +97,7 @@ impl FromScalar for Listen {
             return Ok(Self::Systemd(None));
         }
         match text.strip_prefix("systemd:") {
-            // A host may have this name, and then it has a port.
+            // A host may have this name, but then it has a port.
             Some(rest) if parse_port(rest).is_none() => name(rest),
             _ => ListenAddr::from_text(text).map(Self::Tcp),
         }
@@ -132,7 +132,7 @@ fn unix(path: &str) -> Result<PathBuf, Complaint> {
     too_long(&path).map_or(Ok(path), Err)
 }
 
-/// Why a unix socket cannot have this path.
+/// The complaint if a path is too long for a unix socket.
 fn too_long(path: &Path) -> Option<Complaint> {
     let length = path.as_os_str().len();
     let expected =
@@ -140,7 +140,7 @@ fn too_long(path: &Path) -> Option<Complaint> {
     (length > LONGEST_PATH).then(|| Complaint::new(expected, format!("{length} bytes")))
 }
 
-/// As systemd allows it: ASCII without control characters and `:`.
+/// A name as systemd allows it: ASCII without control characters and `:`.
 fn name(text: &str) -> Result<Listen, Complaint> {
     let legal = |byte: u8| byte.is_ascii_graphic() && byte != b':' || byte == b' ';
     if text.is_empty() || text.len() > LONGEST_NAME || !text.bytes().all(legal) {
@@ -176,7 +176,7 @@ impl FromScalar for SocketMode {
     }
 
     fn from_number(_: u64) -> Result<Self, Complaint> {
-        // YAML reads 0660 as six hundred and sixty.
+        // YAML reads 0660 as the decimal number 660.
         Err(Complaint::new(Self::expected(), "a number without quotes"))
     }
 

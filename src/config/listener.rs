@@ -1,4 +1,4 @@
-//! Listeners: an address, and what is spoken on it.
+//! Listeners: an address, and the protocol spoken on it.
 
 pub(in crate::config) mod policy;
 
@@ -11,7 +11,7 @@ use crate::admission::forwarded::Trusted;
 
 pub use policy::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
 
-/// What a listener's address must be, besides well-formed.
+/// What a listener's address must be, besides being well-formed.
 pub(super) const EXPECTED: &str = "an address that is free to listen on";
 
 /// One address to accept connections on.
@@ -21,12 +21,12 @@ pub struct Listener {
     pub listen: Listen,
     /// Permissions of the file, for a unix socket.
     pub mode: SocketMode,
-    /// Who puts a PROXY protocol header in front of each connection, and must; nobody where it is
-    /// empty.
+    /// Peers that must send a PROXY protocol header at the start of each connection; empty if there
+    /// are none.
     pub proxy_protocol: Trusted,
-    /// What is spoken there.
+    /// The TLS settings.
     pub tls: ListenerTls,
-    /// Where it is configured: the error for when it turns out that nothing can listen there.
+    /// Where it is configured: the error for the case that nothing can listen there.
     pub(super) place: ConfigError,
 }
 
@@ -39,20 +39,20 @@ pub enum ListenerTls {
     SelfSigned {
         /// The names and addresses that it is valid for; at least one.
         names: Vec<String>,
-        /// What clients have to bring.
+        /// Requirements for TLS clients.
         policy: TlsPolicy,
     },
     /// Certificates from files.
     Files {
         /// At least one; the first is the default.
         identities: Vec<Identity>,
-        /// What clients have to bring.
+        /// Requirements for TLS clients.
         policy: TlsPolicy,
     },
 }
 
 impl ListenerTls {
-    /// What is demanded of TLS clients; `None` where there is no TLS.
+    /// Requirements for TLS clients; `None` without TLS.
     #[must_use]
     pub fn policy(&self) -> Option<&TlsPolicy> {
         match self {
@@ -61,7 +61,7 @@ impl ListenerTls {
         }
     }
 
-    /// The development certificate, for clients of every kind.
+    /// A listener with the development certificate, without requirements for clients.
     fn self_signed(names: Vec<String>) -> Self {
         let policy = TlsPolicy::default();
         Self::SelfSigned { names, policy }
@@ -69,21 +69,22 @@ impl ListenerTls {
 }
 
 impl Listener {
-    /// What is used when nothing is configured: TLS on port 8443 of every address.
+    /// The default listener: TLS on port 8443 of every address.
     pub(super) fn fallback() -> Self {
         let host = Host::Ip(std::net::Ipv6Addr::UNSPECIFIED.into());
         let tls = ListenerTls::self_signed(default_names());
         Self::unplaced(Listen::Tcp(ListenAddr { host, port: 8443 }), tls)
     }
 
-    /// Only this host can connect, as far as the configuration tells, and nobody speaks for others.
+    /// Whether only this host can connect, as far as the configuration shows, and no peer names
+    /// other clients.
     #[must_use]
     pub fn serves_this_host_only(&self) -> bool {
         self.listen.is_this_host_only() && self.proxy_protocol.is_empty()
     }
 
-    /// The error that nothing can listen here, with what to do, and with file, line and key where there
-    /// is a file.
+    /// The error that nothing can listen here, with what to do, and with file, line and key if
+    /// there is a file.
     #[must_use]
     pub fn cannot_listen(
         &self,
@@ -93,14 +94,14 @@ impl Listener {
         self.place.with_failure(failed, advice)
     }
 
-    /// The error that systemd passes sockets which no listener asks for.
+    /// The error that systemd passes sockets that no listener asks for.
     #[must_use]
     pub fn missing_for(sockets: &str) -> ConfigError {
         let expected = "a `listen: systemd:NAME` for each socket from systemd";
         ConfigError::somewhere("listeners", expected, format!("none for {sockets}"))
     }
 
-    /// From `--listen`: an address, or one with a scheme. TLS unless the scheme says otherwise.
+    /// Parses `--listen`: an address, or one with a scheme. TLS unless the scheme says otherwise.
     pub(super) fn from_override(text: &str) -> Result<Self, Complaint> {
         let expected = || {
             "`host:port`, or `https://host:port`, `http://host:port` (also wss and ws)".to_owned()
@@ -119,7 +120,7 @@ impl Listener {
         };
         if address.starts_with("unix:") || address.starts_with("systemd") {
             let listen = Listen::from_text(address)?;
-            // Nothing crosses a network here: plain, unless the scheme wants TLS.
+            // No network is involved here: plain, unless the scheme asks for TLS.
             if listen.tcp().is_none() {
                 let names = default_names();
                 let tls = if has_scheme && secure {
@@ -167,7 +168,7 @@ impl Listener {
     }
 }
 
-/// The names of the development certificate when none are configured.
+/// The names of the development certificate if none are configured.
 pub(super) fn default_names() -> Vec<String> {
     vec!["localhost".to_owned(), "wstap".to_owned()]
 }

@@ -16,7 +16,7 @@ use super::scalar::FromScalar;
 use crate::admission::origin::Origin;
 use crate::admission::origin::list::OriginList;
 
-/// The list of these entries.
+/// Builds the list from these entries.
 pub(super) fn list(entries: impl IntoIterator<Item = OriginEntry>) -> OriginList {
     let mut list = OriginList::default();
     for entry in entries {
@@ -28,7 +28,7 @@ pub(super) fn list(entries: impl IntoIterator<Item = OriginEntry>) -> OriginList
     list
 }
 
-/// One line of the list.
+/// One entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OriginEntry {
     Any,

@@ -1,4 +1,4 @@
-//! The section `origins`, resolved: what is allowed, and what happens to the rest.
+//! The section `origins`, resolved: which origins are allowed, and what happens to the others.
 
 mod gateway_file;
 pub(super) mod odd;
@@ -30,7 +30,7 @@ impl Origins {
         &self.allowed
     }
 
-    /// The mode as configured; `None`: as the lists say, see [`Policy::mode`].
+    /// The mode as configured; `None` if the lists decide, see [`Policy::mode`].
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.mode
@@ -94,7 +94,7 @@ impl fmt::Display for Origins {
     }
 }
 
-/// What becomes of an upgrade without an Origin header, as native clients send it.
+/// What happens to an upgrade without an Origin header, as native clients send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingOrigin {
@@ -109,9 +109,9 @@ pub enum MissingOrigin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DenyWith {
-    /// With a 403, which tools show and scripts in a browser see as 1006.
+    /// With a 403, which tools show but browser scripts see as 1006.
     #[default]
     Http,
-    /// With a WebSocket that is closed at once by 1008, whose reason scripts can read.
+    /// With a WebSocket that is closed at once with 1008, whose reason scripts can read.
     Close,
 }

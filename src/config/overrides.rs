@@ -1,11 +1,11 @@
-//! What flags and environment variables say.
+//! Values from flags and environment variables.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use super::settings::OutputFormat;
 
-/// What flags and environment say; they win over the file.
+/// Values from flags and environment variables; they win over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Replaces all listeners when not empty.
@@ -22,8 +22,8 @@ pub struct Overrides {
     pub output: Option<OutputFormat>,
     /// Replaces `state_dir`.
     pub state_dir: Option<PathBuf>,
-    /// Where the secrets of TLS sessions are written. No key of the file: who can change that must
-    /// not be able to open every session with it.
+    /// Where the secrets of TLS sessions are written. Not a key of the file: a user who can change
+    /// the file must not be able to decrypt every session with it.
     pub tls_keylog: Option<PathBuf>,
 }
 
@@ -47,13 +47,14 @@ pub struct Override {
 }
 
 impl Override {
-    /// An empty environment variable counts as not set, as Compose passes `${UNSET:-}` so.
+    /// An empty environment variable counts as not set, because Compose passes `${UNSET:-}` as an
+    /// empty value.
     pub(super) fn is_given(&self) -> bool {
         matches!(self.source, OverrideSource::Flag(_)) || !self.value.trim().is_empty()
     }
 }
 
-/// Without the value, which may be a URL with a password in it.
+/// Omits the value, which may be a URL with a password in it.
 impl fmt::Debug for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Override")

@@ -1,5 +1,5 @@
-//! Paths in a configuration: a relative one is relative to the folder of the file that it is in, so
-//! that it means the same from every working directory.
+//! Paths in a configuration: a relative path is relative to the folder of the file that contains
+//! it, so that it means the same from every working directory.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// A path as the file has it. Only [`Folder::locate`] makes a path of it that can be opened.
+/// A path as written in the file. Only [`Folder::locate`] turns it into a path that can be opened.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct FilePath(PathBuf);
@@ -40,7 +40,7 @@ impl Folder {
     /// The folder of a configuration file; without one the working directory.
     pub(super) fn of(file: Option<&Path>) -> Self {
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        // An empty path is an error for `absolute`.
+        // `absolute` rejects an empty path.
         Self(absolute(&Path::new(".").join(folder)))
     }
 
@@ -58,7 +58,8 @@ impl Folder {
         let mut is_real = false;
         while let Some(Component::CurDir | Component::ParentDir) = rest.peek() {
             if rest.next() == Some(Component::ParentDir) {
-                // A folder's parent is that of what a link leads to, so links go first.
+                // The parent of a linked folder is the parent of the link's target, so links are
+                // resolved first.
                 if !is_real {
                     folder = fs::canonicalize(&folder).unwrap_or(folder);
                     is_real = true;
@@ -71,7 +72,7 @@ impl Folder {
     }
 }
 
-/// An absolute path for one from a flag or an environment variable, relative to the working directory.
+/// Makes a path from a flag or an environment variable absolute, relative to the working directory.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -4,8 +4,8 @@
 //! the value that caused it is remembered as lost and the whole tree is read again without it,
 //! until nothing new turns up. The schema therefore stays plain `derive(Deserialize)`.
 //!
-//! Texts are never echoed here: a text in the wrong place may be a secret. A scalar type that
-//! wants to show what it found says so itself (see [`scalar`](super::scalar)).
+//! Texts are never echoed here: a text in the wrong place may be a secret. A scalar type that wants
+//! to show what was found does so itself (see [`scalar`](super::scalar)).
 
 mod error;
 
@@ -28,8 +28,8 @@ use super::suggest;
 /// Reading stops after this many mistakes: each costs one pass over the tree.
 const MAX_ERRORS: usize = 200;
 
-/// Paths of the values that could not be read. Whoever finds a value absent asks here before
-/// calling it missing.
+/// Paths of the values that could not be read. Code that finds a value absent checks here before it
+/// reports it as missing.
 #[derive(Debug, Default)]
 pub(super) struct Lost(HashSet<String>);
 
@@ -40,7 +40,7 @@ impl Lost {
     }
 }
 
-/// Reads what can be read; every mistake goes to `errors`. `None` if nothing could be read.
+/// Reads as much as possible; every mistake goes to `errors`. `None` if nothing could be read.
 pub(super) fn read<T: DeserializeOwned>(
     root: &Node,
     errors: &mut Vec<ConfigError>,
@@ -81,7 +81,7 @@ impl Session {
         self.lost.borrow().contains(path)
     }
 
-    /// Notes the mistake unless it has been noted in an earlier pass.
+    /// Records the mistake unless an earlier pass has recorded it.
     fn report(&self, spot: &Spot, expected: String, found: String) {
         if self.lost.borrow_mut().insert(spot.key_path.clone()) {
             self.errors
@@ -91,7 +91,7 @@ impl Session {
     }
 }
 
-/// A node, where to point when it is wrong, and its path.
+/// A node, the position to report if it is wrong, and its path.
 struct Reader<'a> {
     node: &'a Node,
     place: LineColumn,
@@ -119,7 +119,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Gives an error its place; those that already have one pass through.
+    /// Adds the position to an error; errors that already have one pass through.
     fn settle(&self, error: ReadError) -> ReadError {
         if let ReadError::Fresh { expected, found } = error {
             self.session
@@ -323,7 +323,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         let Some((entry, path)) = self.value.take() else {
             return Err(de::Error::custom("a value without a key"));
         };
-        // The first line of a block mapping or list is its first item; its key is a better place.
+        // A block mapping or list begins at its first item; its key is a better position.
         let place = match entry.node.value {
             Value::List(_) | Value::Map(_) | Value::Null => entry.place,
             _ => entry.node.place,
@@ -337,7 +337,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 }
 
-/// What [`at::At`] reads: line, column, key path, then the value itself.
+/// The sequence that [`at::At`] reads: line, column, key path, then the value itself.
 struct SpotThenValue<'a> {
     reader: Option<Reader<'a>>,
     step: u8,

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::error::Complaint;
 
-/// Why this path cannot be a records file, as far as that shows without opening anything. A path
-/// that we may not stat is left to the open.
+/// The complaint if this path cannot be a records file, as far as that shows without opening
+/// anything. If we may not stat the path, opening it will report the error.
 pub(super) fn complaint(path: &Path) -> Option<Complaint> {
     let shown = path.display();
     if is_descriptor(path) {
@@ -25,7 +25,7 @@ pub(super) fn complaint(path: &Path) -> Option<Complaint> {
     Some(Complaint::new("a regular file, or none yet", found))
 }
 
-/// The reason in words: `expected …, found …`.
+/// The complaint as text: `expected …, found …`.
 #[must_use]
 pub(crate) fn objection(path: &Path) -> Option<String> {
     complaint(path).map(|it| format!("expected {}, found {}", it.expected, it.found))
@@ -47,7 +47,7 @@ pub(crate) fn odd_kind(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// No such file: its folder must exist, and so must the folder of a link's target.
+/// There is no such file: its folder must exist, and so must the folder of a link's target.
 fn missing(path: &Path) -> Option<Complaint> {
     let target = fs::read_link(path).ok();
     let folder = match path.parent() {

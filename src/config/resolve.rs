@@ -1,5 +1,5 @@
-//! From the schema to the configuration: defaults, overrides, and every check that needs more
-//! than one key or a look at a file. Goes on after a mistake, so that all of them are found.
+//! From the schema to the configuration: defaults, overrides, and every check that needs more than
+//! one key or the contents of a file. Continues after a mistake, so that all of them are found.
 
 mod admin;
 mod caps;
@@ -33,8 +33,8 @@ use super::settings::{Http2, Limits, Records, Timeouts, Workers};
 use super::written::Written;
 use super::{records_file, trusted};
 
-/// Resolves what could be read; every mistake goes to `errors`, every file that it looks into to
-/// `named`. `None` only together with a mistake.
+/// Resolves the values that could be read; every mistake goes to `errors`, every file that is read
+/// to `named`. Returns `None` only together with a mistake.
 pub(super) fn resolve(
     schema: Option<FileSchema>,
     overrides: &Overrides,
@@ -100,11 +100,11 @@ pub(super) fn resolve(
 struct Resolver<'a> {
     folder: Folder,
     lost: &'a Lost,
-    /// Nothing of the file could be read, so nothing can be called missing.
+    /// Nothing in the file could be read, so nothing can be reported as missing.
     unread: bool,
-    /// Those that were read.
+    /// Files that were read.
     files: Vec<Named>,
-    /// Those, and others that are read but not followed.
+    /// Those files, and others that are read but not watched.
     named: &'a mut Vec<Named>,
     errors: &'a mut Vec<ConfigError>,
 }
@@ -308,7 +308,7 @@ impl Resolver<'_> {
         Some(path)
     }
 
-    /// Where a path of the file leads.
+    /// The absolute path of a path in the file.
     fn path(&mut self, path: At<FilePath>) -> Option<At<PathBuf>> {
         if path.value.is_empty() {
             self.errors
@@ -322,7 +322,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// A value that has to be there, unless it was there and has been refused.
+    /// A value that must be there, unless it was there and was refused.
     fn required<T>(
         &mut self,
         parent: &Spot,
@@ -339,7 +339,7 @@ impl Resolver<'_> {
         value
     }
 
-    /// The value of a flag or environment variable, or its complaint noted.
+    /// The value of a flag or environment variable; a complaint about it is recorded.
     fn accept<T>(&mut self, given: &Override, parsed: Result<T, Complaint>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
@@ -410,7 +410,8 @@ fn http2(section: &Http2Schema) -> Http2 {
     }
 }
 
-/// XDG base directory specification; without a home folder the usual place of a service.
+/// As in the XDG base directory specification; without a home folder, the usual place for a
+/// service.
 fn default_state_dir(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     let absolute = |path: &PathBuf| path.is_absolute();
     variable("XDG_STATE_HOME")

@@ -57,14 +57,14 @@ impl Config {
         &self.origins
     }
 
-    /// The proxies whose word about clients is taken.
+    /// The proxies whose information about clients is trusted.
     #[must_use]
     pub fn trusted_proxies(&self) -> &Trusted {
         &self.trusted_proxies
     }
 
-    /// Whether only this host can connect to the tap, as far as the listeners' addresses tell, and
-    /// nobody speaks for others by PROXY protocol.
+    /// Whether only this host can connect to the tap, as far as the listeners' addresses show, and
+    /// no peer names other clients by PROXY protocol.
     #[must_use]
     pub fn serves_this_host_only(&self) -> bool {
         self.listeners.iter().all(Listener::serves_this_host_only)
@@ -100,13 +100,13 @@ impl Config {
         self.http2
     }
 
-    /// Where records go besides the terminal.
+    /// Destinations of records besides the terminal.
     #[must_use]
     pub fn records(&self) -> &Records {
         &self.records
     }
 
-    /// The admin listener; `None`: there is none.
+    /// The admin listener, if there is one.
     #[must_use]
     pub fn admin(&self) -> Option<&Admin> {
         self.admin.as_ref()
@@ -124,25 +124,25 @@ impl Config {
         self.session_header
     }
 
-    /// The key for fingerprints of short secrets; `None`: make a random one for this run.
+    /// The key for fingerprints of short secrets; `None` if this run uses a random one.
     #[must_use]
     pub fn fingerprint_key(&self) -> Option<&FingerprintKey> {
         self.fingerprint_key.as_ref()
     }
 
-    /// Folder for what wstap makes itself; it may not exist yet.
+    /// Folder for files that wstap creates; it may not exist yet.
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
 
-    /// What makes a running tap read its configuration again.
+    /// What makes a running tap reload its configuration.
     #[must_use]
     pub fn reload_on(&self) -> ReloadOn {
         self.reload_on
     }
 
-    /// How many threads serve connections.
+    /// Number of threads that serve connections.
     #[must_use]
     pub fn workers(&self) -> Workers {
         self.workers
@@ -154,7 +154,7 @@ impl Config {
         &self.files
     }
 
-    /// What is legal but odd, in no particular order.
+    /// Warnings about legal but odd settings, in no particular order.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

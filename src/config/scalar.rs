@@ -1,5 +1,5 @@
-//! Values that are written as one text or number: how they are parsed is said once, here for
-//! durations, sizes and counts, and used by the file, by flags and by the environment alike.
+//! Values that are written as one text or number. How they are parsed is defined once, here for
+//! durations, sizes and counts, and used for the file, for flags and for the environment alike.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,13 +15,13 @@ use super::error::{Complaint, quoted};
 
 /// A type that is written as one scalar.
 pub(super) trait FromScalar: Sized {
-    /// What is expected, in the words of an error message.
+    /// The expected form, in the words of an error message.
     fn expected() -> String;
 
-    /// From a text. Complaints must not echo what may be a secret.
+    /// Parses a text. Complaints must not echo a possible secret.
     fn from_text(text: &str) -> Result<Self, Complaint>;
 
-    /// From a whole number.
+    /// Converts a whole number.
     fn from_number(_number: u64) -> Result<Self, Complaint> {
         Err(Complaint::new(Self::expected(), "a number"))
     }
@@ -124,12 +124,12 @@ impl FromScalar for Timer {
     }
 }
 
-/// A timer of the kernel's: whole seconds, at least one, at most 9 hours.
+/// A kernel timer: whole seconds, at least one, at most 9 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Seconds {
-    /// The kernel takes 32767 seconds.
+    /// The kernel's limit is 32767 seconds.
     const MOST: Duration = Duration::from_hours(9);
 }
 

@@ -1,8 +1,8 @@
-//! The file as it is written: every key, and nothing but the keys.
+//! The file as it is written: all keys, and only keys.
 //!
-//! This is the single truth about keys: reading, "did you mean", the JSON Schema and the tests
-//! of the documentation all come from it. Everything is optional here so that one mistake does
-//! not hide the others; what has to be there is decided when the file is resolved.
+//! This is the single source of truth about keys: reading, "did you mean", the JSON Schema and the
+//! documentation tests all use it. Everything is optional here so that one mistake does not hide
+//! the others; required keys are checked when the file is resolved.
 
 pub(super) mod at;
 
@@ -36,21 +36,21 @@ pub(super) struct FileSchema {
     pub(super) gateway: Option<At<GatewaySchema>>,
     /// Which pages may connect.
     pub(super) origins: Option<OriginsSchema>,
-    /// Proxies in front of the tap whose word about clients is taken: IP addresses and networks, and
-    /// `unix` for whoever connects to a unix socket.
+    /// Proxies in front of the tap whose information about clients is trusted: IP addresses and
+    /// networks, and `unix` for any process that connects to a unix socket.
     #[schemars(extend("default" = []))]
     pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
     pub(super) timeouts: Option<TimeoutsSchema>,
     /// Options of the TCP connections of both legs.
     pub(super) tcp: Option<TcpSchema>,
-    /// What clients may occupy.
+    /// Limits on the resources that clients use.
     pub(super) limits: Option<LimitsSchema>,
     /// HTTP/2, on listeners with TLS.
     pub(super) http2: Option<Http2Schema>,
-    /// The file with one record a session.
+    /// The file with one record per session.
     pub(super) records: Option<RecordsSchema>,
-    /// A listener for whoever runs the tap: health, metrics, open sessions. Absent: none.
+    /// A listener for the operator: health, metrics, open sessions. Absent: none.
     pub(super) admin: Option<At<AdminSchema>>,
     /// What is printed for each session.
     #[schemars(extend("default" = "line"))]
@@ -65,7 +65,7 @@ pub(super) struct FileSchema {
     /// `~/.local/state/wstap`.
     pub(super) state_dir: Option<At<FilePath>>,
     /// What makes a running tap read its configuration and certificates again: SIGHUP and every
-    /// change of their files, or SIGHUP alone.
+    /// change of their files, or only SIGHUP.
     #[schemars(extend("default" = "change"))]
     pub(super) reload: Option<ReloadOn>,
     /// Threads that serve connections; with 1 everything runs on the main one. Default: one per CPU
@@ -84,7 +84,7 @@ pub(super) struct ListenerSchema {
     /// Permissions of the file of a unix socket, as in `chmod`; `"0660"` if not given. Only with
     /// `unix:/path`.
     pub(super) mode: Option<At<Scalar<SocketMode>>>,
-    /// PROXY protocol headers, version 1 and 2. Absent: nobody sends one.
+    /// PROXY protocol headers, version 1 and 2. Absent: no peer sends one.
     pub(super) proxy_protocol: Option<At<ProxyProtocolSchema>>,
     /// Absent: plain HTTP. Otherwise one of `self_signed` and `certificates`.
     #[serde(default, deserialize_with = "at::not_empty")]
@@ -92,26 +92,26 @@ pub(super) struct ListenerSchema {
     pub(super) tls: Option<At<ListenerTlsSchema>>,
 }
 
-/// Proxies that put a PROXY protocol header in front of each connection.
+/// Proxies that send a PROXY protocol header at the start of each connection.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProxyProtocolSchema {
-    /// Who sends one, and must: IP addresses and networks, and `unix` for whoever connects to a unix
-    /// socket. Nobody else's is read.
+    /// Peers that must send a header: IP addresses and networks, and `unix` for any process that
+    /// connects to a unix socket. Headers of other peers are not read.
     #[schemars(required)]
     pub(super) from: Option<At<Vec<At<Scalar<ProxyNetwork>>>>>,
 }
 
-/// Which certificates a listener shows, and what it demands of clients. See `docs/tls.md`.
+/// The certificates that a listener shows, and what it requires of clients. See `docs/tls.md`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenerTlsSchema {
     /// The development certificate that wstap makes itself.
     pub(super) self_signed: Option<SelfSignedSchema>,
-    /// Certificates from files. Which one a client gets is decided by the server name that it asks
-    /// for (SNI) and by the keys that it can work with; the first is the default.
+    /// Certificates from files. The server name that a client asks for (SNI) and the keys that it
+    /// supports decide which one it gets; the first is the default.
     pub(super) certificates: Option<At<Vec<At<CertificateSchema>>>>,
-    /// The oldest version of TLS that is spoken: `1.2` or `1.3`.
+    /// The oldest version of TLS that is accepted: `1.2` or `1.3`.
     #[schemars(extend("default" = "1.2"))]
     pub(super) min_version: Option<Scalar<MinVersion>>,
     /// Asks clients for certificates of their own (mTLS). Absent: none are asked for.
@@ -120,17 +120,17 @@ pub(super) struct ListenerTlsSchema {
     pub(super) client_auth: Option<At<ClientAuthSchema>>,
 }
 
-/// Which client certificates are good.
+/// Which client certificates are accepted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientAuthSchema {
     /// PEM file with the CAs that sign clients' certificates.
     #[schemars(required)]
     pub(super) ca: Option<At<FilePath>>,
-    /// Whether a client has to show one; `required` if not given. What it does show has to be good
-    /// in both cases.
+    /// Whether a client must show one; `required` if not given. If it shows one, the certificate
+    /// must be valid in both cases.
     pub(super) mode: Option<ClientAuthMode>,
-    /// PEM file with revocation lists (X509 CRL), one of each CA that signs clients' certificates.
+    /// PEM file with revocation lists (X509 CRL), one for each CA that signs clients' certificates.
     pub(super) crl: Option<At<FilePath>>,
 }
 
@@ -147,7 +147,7 @@ pub(super) struct SelfSignedSchema {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CertificateSchema {
-    /// The certificate, then the intermediate ones.
+    /// The certificate, followed by the intermediates.
     #[schemars(required)]
     pub(super) cert: Option<At<FilePath>>,
     /// Its private key, not encrypted.
@@ -162,10 +162,10 @@ pub(super) struct GatewaySchema {
     /// `http`, `https`, `ws` or `wss` URL without a path, or `unix:/path`. `--gateway` and
     /// `WSTAP_GATEWAY` override it.
     pub(super) url: Option<At<Scalar<GatewayUrl>>>,
-    /// What is spoken inside the WebSocket.
+    /// The protocol inside the WebSocket.
     #[schemars(extend("default" = "openclaw"))]
     pub(super) dialect: Option<Dialect>,
-    /// What the gateway is told about who the client is, see `docs/trust.md`.
+    /// How the gateway learns who the client is, see `docs/trust.md`.
     #[schemars(extend("default" = "auto"))]
     pub(super) forwarded: Option<At<ForwardedMode>>,
     /// Lets `forwarded: none` and `pass` make remote clients local to the gateway.
@@ -183,7 +183,7 @@ pub(super) struct GatewaySchema {
 pub(super) struct GatewayTlsSchema {
     /// PEM file with the roots to trust instead of the system's.
     pub(super) ca: Option<At<FilePath>>,
-    /// Name to ask for and to verify. Default: the host of the URL.
+    /// Name to request by SNI and to verify. Default: the host of the URL.
     pub(super) server_name: Option<Scalar<CertName>>,
     /// SHA-256 of the only certificate to accept, whatever its name, dates and issuer; not together with `ca`.
     pub(super) fingerprint: Option<At<Scalar<Fingerprint>>>,
@@ -198,13 +198,13 @@ pub(super) struct OriginsSchema {
     #[serde(alias = "allowedOrigins")]
     #[schemars(extend("default" = []))]
     pub(super) allowed: Option<Vec<At<Scalar<OriginEntry>>>>,
-    /// What happens to WebSocket upgrades of other origins: refused, only recorded, or not looked
-    /// at. Default: `report` while nothing is listed, `enforce` once something is.
+    /// What happens to WebSocket upgrades from other origins: refused, only recorded, or not
+    /// checked. Default: `report` while nothing is listed, `enforce` once something is.
     pub(super) mode: Option<Mode>,
-    /// Upgrades without an Origin, as native clients send them.
+    /// What happens to upgrades without an Origin, as native clients send them.
     #[schemars(extend("default" = "allow"))]
     pub(super) missing: Option<MissingOrigin>,
-    /// How a client is refused: with a 403, or with a WebSocket that is closed at once by 1008.
+    /// How a client is refused: with a 403, or with a WebSocket that is closed at once with 1008.
     #[schemars(extend("default" = "http"))]
     pub(super) deny_with: Option<DenyWith>,
     /// The gateway's own configuration file (JSON5): what its `gateway.controlUi.allowedOrigins`
@@ -225,11 +225,11 @@ pub(super) struct TimeoutsSchema {
     /// A complete request head.
     #[schemars(extend("default" = "10s"))]
     pub(super) request_head: Option<Scalar<Timer>>,
-    /// How long a client may be waited for over a request's body, in all; each KiB of it that comes adds a
+    /// Total time that a client may take to send a request's body; each KiB that arrives adds a
     /// second.
     #[schemars(extend("default" = "2h"))]
     pub(super) request_body: Option<Scalar<Timer>>,
-    /// Connect to the gateway.
+    /// Connecting to the gateway.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect: Option<Scalar<Timer>>,
     /// The gateway's answer to the upgrade.
@@ -238,13 +238,13 @@ pub(super) struct TimeoutsSchema {
     /// No byte in either direction.
     #[schemars(extend("default" = "1h"))]
     pub(super) idle: Option<Scalar<Timer>>,
-    /// The other side's end after one side's.
+    /// From the end of one side to the end of the other.
     #[schemars(extend("default" = "30s"))]
     pub(super) half_close: Option<Scalar<Timer>>,
-    /// Close handshake.
+    /// The Close handshake.
     #[schemars(extend("default" = "10s"))]
     pub(super) close: Option<Scalar<Timer>>,
-    /// Open sessions at shutdown.
+    /// For open sessions at shutdown.
     #[schemars(extend("default" = "8s"))]
     pub(super) drain: Option<Scalar<Timer>>,
 }
@@ -254,41 +254,41 @@ pub(super) struct TimeoutsSchema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TcpSchema {
-    /// Silence after which the peer is asked whether it is there; whole seconds.
+    /// Silence after which keepalive probes are sent to the peer; whole seconds.
     #[schemars(extend("default" = "30s"))]
     pub(super) keepalive: Option<At<Scalar<Seconds>>>,
-    /// Between two such questions; whole seconds.
+    /// Time between two probes; whole seconds.
     #[schemars(extend("default" = "15s"))]
     pub(super) keepalive_interval: Option<At<Scalar<Seconds>>>,
-    /// A peer that acknowledges nothing, answers none of those questions, or reads nothing for so
-    /// long is given up. At least `keepalive` and two of `keepalive_interval`.
+    /// A connection is given up if the peer acknowledges nothing, answers no probe, or reads
+    /// nothing for this long. At least `keepalive` plus twice `keepalive_interval`.
     #[schemars(extend("default" = "2m"))]
     pub(super) user_timeout: Option<At<Scalar<Timer>>>,
 }
 
-/// What clients may occupy.
+/// Limits on the resources that clients use.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LimitsSchema {
-    /// Client connections at the same time. Each stream of HTTP/2 counts like one, here and below.
+    /// Simultaneous client connections. Each stream of HTTP/2 counts like one, here and below.
     #[schemars(extend("default" = 20000))]
     pub(super) connections: Option<Scalar<Count<1>>>,
-    /// Connections at the same time of one client address (IPv6: of one /64). Behind proxies in
+    /// Simultaneous connections of one client address (IPv6: of one /64). Behind proxies in
     /// `trusted_proxies`: sessions of the address that they name.
     #[schemars(extend("default" = 512))]
     pub(super) per_client: Option<Scalar<Count<1>>>,
-    /// Connections at the same time that are in their TLS handshake, have not sent their first
-    /// request, or wait for the answer to an upgrade.
+    /// Simultaneous connections that are in their TLS handshake, have not sent their first request,
+    /// or wait for the answer to an upgrade.
     #[schemars(extend("default" = 4096))]
     pub(super) handshakes: Option<Scalar<Count<1>>>,
     /// Size of a request head, at least `8KiB`.
     #[schemars(extend("default" = "64KiB"))]
     pub(super) head_bytes: Option<Scalar<Size<8192>>>,
-    /// Header lines of a request. (The library behind us takes no more than 32768 in all.)
+    /// Header lines of a request. (The HTTP library takes no more than 32768 in all.)
     #[schemars(extend("default" = 128))]
     pub(super) headers: Option<Scalar<Count<1, 10_000>>>,
-    /// Caps on each open WebSocket session; each is off unless set. What would go over one is not
-    /// passed on: both ends get Close 1009, or are cut off where no Close may stand.
+    /// Caps on each open WebSocket session; each is off unless set. A frame that would exceed one
+    /// is not passed on: both ends get Close 1009, or are cut off where no Close may be sent.
     pub(super) session: Option<SessionCapsSchema>,
 }
 
@@ -301,14 +301,14 @@ pub(super) struct SessionCapsSchema {
     pub(super) bytes: Option<Scalar<Size<1>>>,
     /// Bytes of one message, all its fragments together, in either direction. Default: no cap.
     pub(super) message_bytes: Option<Scalar<Size<1>>>,
-    /// Messages of the client a second, in the long run. Default: no cap.
+    /// Messages of the client per second, in the long run. Default: no cap.
     pub(super) messages_per_second: Option<Scalar<Count<1>>>,
-    /// Messages of the client that may come at once. Default: those of ten seconds.
+    /// Messages of the client that may come at once. Default: ten seconds' worth.
     pub(super) messages_burst: Option<At<Scalar<Count<1>>>>,
-    /// Bytes of the client a second, in the long run. Default: no cap.
+    /// Bytes of the client per second, in the long run. Default: no cap.
     pub(super) bytes_per_second: Option<Scalar<Size<1>>>,
-    /// Bytes of the client that may come at once; no single frame may be larger. Default: those of
-    /// ten seconds.
+    /// Bytes of the client that may come at once; no single frame may be larger. Default: ten
+    /// seconds' worth.
     pub(super) bytes_burst: Option<At<Scalar<Size<1>>>>,
 }
 
@@ -319,16 +319,16 @@ pub(super) struct Http2Schema {
     /// Whether `h2` is offered to clients (ALPN), for pages and API requests.
     #[schemars(extend("default" = true))]
     pub(super) enabled: Option<bool>,
-    /// Whether a WebSocket may come in a stream of HTTP/2 (RFC 8441). Off, browsers open a
-    /// connection of HTTP/1.1 for each.
+    /// Whether a WebSocket may use a stream of HTTP/2 (RFC 8441). If off, browsers open an HTTP/1.1
+    /// connection for each.
     #[schemars(extend("default" = false))]
     pub(super) websocket: Option<bool>,
-    /// Requests and `WebSocket`s at the same time on one connection.
+    /// Simultaneous requests and `WebSocket`s on one connection.
     #[schemars(extend("default" = 128))]
     pub(super) max_concurrent_streams: Option<Scalar<Count<1, 10_000>>>,
 }
 
-/// The file with one record a session.
+/// The file with one record per session.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordsSchema {
@@ -346,7 +346,7 @@ pub(super) struct RecordsSchema {
     /// Which connections that ended before a request get a record: `errors` leaves out health checks.
     #[schemars(extend("default" = "errors"))]
     pub(super) connections: Option<RecordFilter>,
-    /// What becomes of endings of one client that are alike: beyond a bound one record with their number,
+    /// What happens to similar endings of one client: beyond a limit one record with their number,
     /// so that nobody can fill the file with copies, or a record each.
     #[schemars(extend("default" = "join"))]
     pub(super) repeats: Option<RepeatedRecords>,
@@ -356,12 +356,12 @@ pub(super) struct RecordsSchema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AdminSchema {
-    /// `host:port`; `127.0.0.1:8480` if not given. `--admin` and `WSTAP_ADMIN` override it. Others
-    /// than loopback need `token_file`.
+    /// `host:port`; `127.0.0.1:8480` if not given. `--admin` and `WSTAP_ADMIN` override it. Any
+    /// address except loopback needs `token_file`.
     pub(super) listen: Option<At<Scalar<ListenAddr>>>,
-    /// File with the token (16 to 4096 visible ASCII characters) that every request has to bring.
+    /// File with the token (16 to 4096 visible ASCII characters) that every request must carry.
     pub(super) token_file: Option<At<FilePath>>,
-    /// Names and addresses, without ports, that requests may be addressed to (`Host`) besides
-    /// loopback ones and the address that is listened on.
+    /// Names and addresses, without ports, that requests may be addressed to (`Host`), besides
+    /// loopback names and the listener's own address.
     pub(super) hosts: Option<Vec<Scalar<AdminHost>>>,
 }

@@ -1,5 +1,5 @@
-//! Secrets that wstap itself uses, from files: the key under which short secrets are fingerprinted,
-//! and the token of the admin listener. They can be used, but not shown.
+//! Secrets that wstap itself uses, from files: the key for fingerprints of short secrets, and the
+//! token of the admin listener. They can be used, but not shown.
 
 use std::fmt;
 use std::fs::File;
@@ -23,7 +23,7 @@ const MOST_TOKEN: usize = 4096;
 pub struct FingerprintKey(Zeroizing<Vec<u8>>);
 
 impl FingerprintKey {
-    /// The key itself, at least 16 bytes: for the MAC, and for nothing else.
+    /// The key itself, at least 16 bytes. Only for the MAC.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -39,7 +39,7 @@ impl FingerprintKey {
         })
     }
 
-    /// Reads the file and takes one newline off its end.
+    /// Reads the file and removes one newline from its end.
     pub(super) fn read(path: &Path) -> Result<Self, Complaint> {
         let expected = format!("a file with a key of {LEAST} bytes to 64KiB");
         read(path, &expected, MOST).map(Self)
@@ -58,21 +58,21 @@ impl fmt::Debug for AdminToken {
 }
 
 impl AdminToken {
-    /// The token itself: for the request of a client of ours, and for nothing else.
+    /// The token itself. Only for requests of our own client.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether `given` is the token; takes as long for any answer. Digests are compared, so that
-    /// the length does not show either.
+    /// Whether `given` is the token, in constant time. Digests are compared, so the length does not
+    /// leak either.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {
         let (ours, theirs) = (Sha256::digest(&**self.0), Sha256::digest(given));
         ours.as_slice().ct_eq(theirs.as_slice()).into()
     }
 
-    /// Reads the file and takes one newline off its end.
+    /// Reads the file and removes one newline from its end.
     pub(super) fn read(path: &Path) -> Result<Self, Complaint> {
         let expected =
             format!("a file with a token of {LEAST} to {MOST_TOKEN} visible ASCII characters");

@@ -1,4 +1,4 @@
-//! The plain settings and, in their `Default`, the one place where defaults are decided.
+//! The plain settings and, in their `Default`, the only place where defaults are decided.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -14,19 +14,19 @@ use crate::session::caps::Caps;
 /// Every timer of the tap; none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From accept to the end of the PROXY header, where one is required.
+    /// From accept to the end of the PROXY header, if one is required.
     pub proxy_header: Duration,
     /// From accept to the end of the TLS handshake.
     pub tls_handshake: Duration,
     /// From the first byte of a connection to the end of a request head.
     pub request_head: Duration,
-    /// How long a client may be waited for over a request's body; each KiB adds a second.
+    /// Total time that a client may take to send a request's body; each KiB adds a second.
     pub request_body: Duration,
     /// TCP (or unix socket) connect to the gateway.
     pub connect: Duration,
     /// From the request to the gateway's answer to it.
     pub upgrade: Duration,
-    /// Without a byte in either direction.
+    /// Time without a byte in either direction.
     pub idle: Duration,
     /// From one side's FIN to the other's.
     pub half_close: Duration,
@@ -75,12 +75,12 @@ impl Timeouts {
 /// Options of the TCP connections of both legs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tcp {
-    /// Silence after which the peer is asked whether it is there; whole seconds.
+    /// Silence after which keepalive probes are sent to the peer; whole seconds.
     pub keepalive: Duration,
-    /// Between two such questions; whole seconds.
+    /// Time between two probes; whole seconds.
     pub keepalive_interval: Duration,
-    /// Without a packet of a peer that has something to acknowledge or to answer, until it is given
-    /// up; at least `keepalive` and two of `keepalive_interval`.
+    /// Time without a packet from a peer that should acknowledge or answer, until the connection is
+    /// given up; at least `keepalive` plus twice `keepalive_interval`.
     pub user_timeout: Duration,
 }
 
@@ -94,20 +94,20 @@ impl Default for Tcp {
     }
 }
 
-/// Bounds on what clients may occupy.
+/// Limits on the resources that clients use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections at the same time; at least 1.
+    /// Simultaneous client connections; at least 1.
     pub connections: usize,
-    /// Connections of one client address at the same time; at least 1.
+    /// Simultaneous connections of one client address; at least 1.
     pub per_client: usize,
-    /// Connections without an answered first request at the same time; at least 1.
+    /// Simultaneous connections without an answered first request; at least 1.
     pub handshakes: usize,
     /// Bytes of a request head; at least 8192.
     pub head_bytes: usize,
     /// Header lines of a request; at least 1.
     pub headers: usize,
-    /// What one open session may carry.
+    /// Caps on one open session.
     pub session: Caps,
 }
 
@@ -127,11 +127,11 @@ impl Default for Limits {
 /// HTTP/2 with clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Http2 {
-    /// It is offered on listeners with TLS.
+    /// Whether it is offered on listeners with TLS.
     pub enabled: bool,
-    /// A stream may become a WebSocket (RFC 8441).
+    /// Whether a stream may become a WebSocket (RFC 8441).
     pub websocket: bool,
-    /// Streams at the same time on one connection; at least 1.
+    /// Simultaneous streams on one connection; at least 1.
     pub max_concurrent_streams: u32,
 }
 
@@ -145,20 +145,20 @@ impl Default for Http2 {
     }
 }
 
-/// Where records go besides the terminal.
+/// Destinations of records besides the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
     /// JSON lines file; `None`: no file.
     pub path: Option<PathBuf>,
     /// Size in bytes at which the file is rotated; at least 4096.
     pub rotate_bytes: u64,
-    /// Rotated files that are kept beside the current one.
+    /// Number of rotated files that are kept beside the current one.
     pub keep: u32,
     /// Which plain HTTP requests get a record.
     pub http: RecordFilter,
-    /// Which connections that ended before a request do.
+    /// Which connections that ended before a request get a record.
     pub connections: RecordFilter,
-    /// What becomes of endings that repeat.
+    /// What happens to repeated endings.
     pub repeats: RepeatedRecords,
 }
 
@@ -175,16 +175,17 @@ impl Default for Records {
     }
 }
 
-/// Which plain HTTP requests, or bare connections, get a record; WebSocket attempts always do.
+/// Which plain HTTP requests, or connections without a request, get a record; WebSocket attempts
+/// always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordFilter {
-    /// Those that fail.
+    /// Only failures.
     #[default]
     Errors,
-    /// Each one.
+    /// All of them.
     All,
-    /// None.
+    /// None of them.
     None,
 }
 
@@ -198,14 +199,14 @@ impl fmt::Display for RecordFilter {
     }
 }
 
-/// What becomes of endings that are alike.
+/// What happens to similar endings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RepeatedRecords {
-    /// Beyond a bound they become one record with a count.
+    /// Beyond a limit, they become one record with a count.
     #[default]
     Join,
-    /// Each one has a record.
+    /// Each ending has a record.
     Each,
 }
 
@@ -222,10 +223,10 @@ impl fmt::Display for RepeatedRecords {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadOn {
-    /// SIGHUP, and every change of a file that it was read from.
+    /// SIGHUP, and every change of a file that the configuration was read from.
     #[default]
     Change,
-    /// SIGHUP alone.
+    /// Only SIGHUP.
     Signal,
 }
 
@@ -235,7 +236,7 @@ pub enum Workers {
     /// One per CPU that the process may use.
     #[default]
     PerCpu,
-    /// So many; one is the main thread alone.
+    /// This many; with one, everything runs on the main thread.
     Exactly(NonZeroUsize),
 }
 
@@ -248,16 +249,16 @@ impl fmt::Display for Workers {
     }
 }
 
-/// What is written to the standard output for each session.
+/// What is written to standard output for each session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Two short lines for people.
     #[default]
     Line,
-    /// The record as one JSON object a line.
+    /// The record, as one JSON object per line.
     Json,
-    /// Nothing: records go to the file alone, or nowhere.
+    /// Nothing: records go only to the file, if there is one.
     None,
 }
 
@@ -284,7 +285,7 @@ impl FromStr for OutputFormat {
     }
 }
 
-/// The text names no output format.
+/// The text is not the name of an output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected `line`, `json` or `none`")]
 pub struct UnknownOutput;

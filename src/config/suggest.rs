@@ -1,8 +1,8 @@
-//! "Did you mean": the legal name that is nearest to what was written.
+//! "Did you mean": the valid name that is nearest to the written one.
 
 use strsim::osa_distance;
 
-/// Keys that people know from elsewhere, with where they live here.
+/// Keys that people know from other programs, with their place here.
 const MOVED: [(&str, &str, &str); 7] = [
     ("", "allowedOrigins", "origins.allowed"),
     ("", "allowed_origins", "origins.allowed"),
@@ -21,7 +21,7 @@ pub(super) fn moved(parent: &str, key: &str) -> Option<&'static str> {
         .map(|(_, _, place)| *place)
 }
 
-/// The name at the smallest edit distance, if it is small against the length of the word.
+/// The name at the smallest edit distance, if that is small compared with the length of the word.
 pub(super) fn nearest<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
     let word = word.to_lowercase();
     if word.len() > 40 {

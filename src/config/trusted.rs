@@ -1,8 +1,8 @@
 //! `trusted_proxies` and `proxy_protocol.from`: addresses and networks, written exactly, and `unix`
-//! for whoever connects by a unix socket.
+//! for any process that connects to a unix socket.
 //!
-//! A network with host bits, a name or a port may mean more than one thing, and a wrong guess here
-//! lets strangers say who they are; so each is an error that shows what to write.
+//! A network with host bits, a name or a port may mean more than one thing, and a wrong guess lets
+//! strangers claim any address. So each is an error that shows the correct form.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,11 +18,11 @@ use crate::admission::forwarded::Trusted;
 pub(super) enum ProxyNetwork {
     /// Addresses.
     Net(IpNet),
-    /// Whoever connects by a unix socket.
+    /// Any process that connects to a unix socket.
     Unix,
 }
 
-/// The list of these entries.
+/// Builds the list from these entries.
 pub(super) fn list(entries: impl IntoIterator<Item = ProxyNetwork>) -> Trusted {
     let mut networks = Vec::new();
     let mut unix = false;
@@ -89,7 +89,7 @@ impl FromScalar for ProxyNetwork {
 }
 
 impl ProxyNetwork {
-    /// A network without host bits, in the family that its addresses have.
+    /// A network without host bits, in the family of its addresses.
     fn exact(net: IpNet, text: &str) -> Result<Self, Complaint> {
         if let Some(plain) = unmapped(net) {
             return Err(Complaint::new(format!("`{}`", plain.trunc()), quoted(text)));
@@ -106,7 +106,7 @@ impl ProxyNetwork {
     }
 }
 
-/// An IPv4 network that is written as an IPv6 one (`::ffff:10.0.0.0/104`).
+/// The IPv4 form of a network that is written as an IPv6 one (`::ffff:10.0.0.0/104`).
 fn unmapped(net: IpNet) -> Option<IpNet> {
     let IpNet::V6(net) = net else { return None };
     let ip = net.addr().to_ipv4_mapped()?;
@@ -122,7 +122,7 @@ fn with_mask(text: &str) -> Option<IpNet> {
     Some(IpNet::V4(net))
 }
 
-/// A text with `@` may hold a password.
+/// Hides a text with `@`, which may contain a password.
 fn shown(text: &str) -> String {
     if text.contains('@') {
         "a text with `@`".to_owned()
@@ -131,7 +131,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// What is odd about a network of this list.
+/// The warning about a network of this list.
 pub(super) fn oddity(net: IpNet) -> Option<String> {
     if net.prefix_len() == 0 {
         return Some(format!(
@@ -149,8 +149,8 @@ pub(super) fn oddity(net: IpNet) -> Option<String> {
     })
 }
 
-/// What is odd about a network of `proxy_protocol.from`. Loopback is not: nobody becomes local by a
-/// PROXY header.
+/// The warning about a network of `proxy_protocol.from`. Loopback needs none: a PROXY header makes
+/// no client local.
 pub(super) fn oddity_of_header(net: IpNet) -> Option<String> {
     if net.prefix_len() == 0 {
         return Some(format!(
@@ -162,8 +162,8 @@ pub(super) fn oddity_of_header(net: IpNet) -> Option<String> {
     })
 }
 
-/// Larger than anybody's own: public and wider than /16 (IPv6: /32), or wider than the private
-/// networks.
+/// Whether a network is larger than anybody's own: public and wider than /16 (IPv6: /32), or wider
+/// than the private networks.
 fn wide(net: IpNet) -> bool {
     let private = |inner: &IpNet| {
         let v4 = |a, b, prefix| Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix);

@@ -1,4 +1,4 @@
-//! What is legal but odd: nothing here stops the tap, and each line says what follows from it.
+//! Legal but odd settings: no warning stops the tap, and each names the consequence.
 
 pub(super) mod warning;
 
@@ -15,10 +15,10 @@ use super::settings::{OutputFormat, Records};
 use super::trusted;
 use crate::admission::forwarded::Mode;
 
-/// A container stop kills after this long unless it is told otherwise.
+/// A container that is being stopped is killed after this long, unless configured otherwise.
 const CONTAINER_GRACE: Duration = Duration::from_secs(10);
 
-/// Everything odd about `config` at the time `now`.
+/// All warnings about `config` at the time `now`.
 pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         .filter(|it| !it.listen.host.is_loopback())
     {
         let listen = &admin.listen;
-        let message = format!("{listen} is plain HTTP: the token crosses the network readable");
+        let message = format!("{listen} is plain HTTP: the token crosses the network unencrypted");
         warnings.push(Warning::new("admin.listen", message));
     }
     warnings.extend(pass_for_strangers(config));
@@ -77,14 +77,14 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     warnings
 }
 
-/// Without anybody to strip them, clients write what the gateway believes of us.
+/// If nobody strips them, clients write the headers that the gateway believes to be ours.
 fn pass_for_strangers(config: &Config) -> Option<Warning> {
     let strangers = config
         .listeners
         .iter()
         .any(|listener| !listener.serves_this_host_only());
     (strangers && config.gateway.forwarded() == Mode::Pass).then(|| {
-        let message = "clients that bring X-Forwarded-For choose the address that a gateway which \
+        let message = "clients that send X-Forwarded-For choose the address that a gateway which \
                        trusts us believes them to have";
         Warning::new("gateway.forwarded", message)
     })
@@ -112,7 +112,7 @@ fn plain(index: usize, listener: &Listener) -> Option<Warning> {
     let exposed = matches!(listener.tls, ListenerTls::Plain) && elsewhere;
     exposed.then(|| {
         let message = format!(
-            "{} is plain HTTP: credentials cross the network readable",
+            "{} is plain HTTP: credentials cross the network unencrypted",
             listener.listen
         );
         Warning::new(format!("listeners[{index}]"), message)

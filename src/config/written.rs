@@ -1,11 +1,11 @@
-//! The text of a configuration, by key path.
+//! The values of a configuration as text, by key path.
 
 use std::collections::BTreeMap;
 
 use super::document::{Node, Value};
 use super::error::quoted;
 
-/// The text of a configuration by key path: `timeouts.idle`, `listeners[0].listen`.
+/// The values of a configuration as text, by key path: `timeouts.idle`, `listeners[0].listen`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Written(pub(super) BTreeMap<String, Shown>);
 
@@ -17,14 +17,15 @@ pub(super) enum Shown {
 }
 
 impl Written {
-    /// Of a whole document.
+    /// The values of a whole document.
     pub(super) fn of(root: &Node) -> Self {
         let mut keys = BTreeMap::new();
         walk(&root.value, String::new(), &mut keys);
         Self(keys)
     }
 
-    /// The same with listeners numbered as those of `new` that have their address.
+    /// The same values, with listeners numbered like the listeners of `new` that have the same
+    /// address.
     pub(super) fn beside(&self, new: &Self) -> BTreeMap<String, Shown> {
         let (ours, theirs) = (self.addresses(), new.addresses());
         let mut free: Vec<&usize> = theirs.keys().collect();
@@ -99,7 +100,8 @@ fn walk(value: &Value, path: String, keys: &mut BTreeMap<String, Shown>) {
     }
 }
 
-/// As it may be shown; `None` for what has parts. No key holds a secret, only paths to them.
+/// The text of a single value; `None` for a list or mapping. No key holds a secret, only paths to
+/// them.
 fn single(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some("nothing".to_owned()),

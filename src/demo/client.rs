@@ -20,7 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::error::DemoError;
 use crate::crypto;
 
-/// Trusts the development CA alone.
+/// TLS that trusts only the development CA.
 #[derive(Clone)]
 pub(super) struct Trust(TlsConnector);
 
@@ -38,7 +38,7 @@ impl Trust {
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
-    /// TLS to the tap.
+    /// Connects to the tap with TLS.
     pub(super) async fn connect(&self, addr: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(addr).await?;
         tcp.set_nodelay(true)?;
@@ -93,7 +93,7 @@ impl Client {
         self.socket.send(Message::text(text)).await
     }
 
-    /// The next text message; pings are answered on the way.
+    /// The next text message; pings in between are answered.
     pub(super) async fn next(&mut self) -> Result<String, Error> {
         loop {
             match self.socket.next().await {

@@ -1,7 +1,7 @@
-//! A stand-in for the `OpenClaw` gateway: challenge, connect, hello-ok, the refusals and closes
-//! that it is known for, and some faults that it is not.
+//! A stand-in for the `OpenClaw` gateway: challenge, connect, hello-ok, the refusals and closes of
+//! the real one, and some faults that the real one does not have.
 //!
-//! It is for looking around and for speed; the real gateway is the judge (`tests/live`).
+//! It serves for demonstration and fast tests; tests against the real gateway are in `tests/live`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::ws::handshake::accept_key;
 
-/// The token that the stand-in takes.
+/// The token that the stand-in accepts.
 pub(super) const TOKEN: &str = "demo-token-that-anybody-may-know-0001";
 
-/// What `/demo/small` takes in one message.
+/// Maximum size of a message on `/demo/small`.
 pub(super) const SMALL_LIMIT: usize = 64 * 1024;
 
-/// The slow frame: so many pieces of so many bytes.
+/// The slow frame: number of pieces, and bytes of each.
 const PIECES: usize = 8;
 const PIECE: usize = 32 * 1024;
 
@@ -65,7 +65,7 @@ impl StandIn {
     }
 }
 
-/// What the stand-in needs of a request head.
+/// The parts of a request head that the stand-in needs.
 struct Head {
     path: String,
     key: Option<String>,
@@ -138,7 +138,7 @@ async fn answer_page(stream: &mut TcpStream, path: &str) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// What a misplaced reverse proxy answers: its own page.
+/// The answer of a misplaced reverse proxy: its own page.
 async fn foreign_page(stream: &mut TcpStream) -> io::Result<()> {
     let body = "<html><title>Welcome to nginx!</title></html>";
     let answer = format!(
@@ -194,7 +194,7 @@ impl Session {
         }
     }
 
-    /// Answers requests until the client closes; what is too large gets a 1009.
+    /// Answers requests until the client closes; a message that is too large gets a 1009.
     async fn talk(mut self) -> Result<(), Error> {
         loop {
             match self.hear().await {
@@ -247,7 +247,7 @@ impl Session {
 
     async fn break_off_in_mid_frame(self) -> Result<(), Error> {
         let mut stream = self.socket.into_inner();
-        // A text frame of 1,000 bytes, of which 100 come.
+        // A text frame of 1,000 bytes, of which only 100 are sent.
         stream.write_all(&[0x81, 126, 0x03, 0xe8]).await?;
         stream.write_all(&[b'x'; 100]).await?;
         stream.flush().await?;
@@ -273,7 +273,7 @@ impl Session {
     }
 }
 
-/// What the gateway objects to, in its order: origin, token, device.
+/// The gateway's refusal, if any, checked in its order: origin, token, device.
 fn refusal(connect: &Value, head: &Head) -> Option<(Value, String)> {
     let params = connect.get("params")?;
     let error = |code: &str, message: &str, details: Value| {

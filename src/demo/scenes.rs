@@ -1,4 +1,4 @@
-//! The script: what each session does, and the verdict it must get.
+//! The script: the client's part in each session, and the verdict that the session must get.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ pub(super) enum TapSetup {
     Usual,
     /// With `timeouts.idle` of one second.
     Impatient,
-    /// In front of a port where nobody listens.
+    /// In front of a port where nothing listens.
     Orphan,
-    /// With a list of origins of its own.
+    /// With its own list of origins.
     Guarded,
 }
 
@@ -33,22 +33,22 @@ pub(super) struct Scene {
     play: Play,
 }
 
-/// What the client does.
+/// The client's part.
 #[derive(Clone, Copy, Debug)]
 enum Play {
     /// Handshake, one request, empty Close.
     Good,
-    /// Handshake with this token, and reads to the end.
+    /// Handshake with this token, then reads to the end.
     Token(&'static str),
     /// Handshake with a device not yet approved.
     NewDevice,
     /// Handshake from a page of this origin.
     Origin(&'static str),
-    /// Handshake, and reads to the end.
+    /// Handshake, then reads to the end.
     Watch,
     /// Handshake, then vanishes.
     Vanish,
-    /// Handshake, then one frame larger than the gateway takes.
+    /// Handshake, then one frame larger than the gateway accepts.
     Oversized,
     /// Handshake, reads the large frame, then closes.
     ReadLarge,
@@ -159,7 +159,7 @@ impl Scene {
         }
     }
 
-    /// Plays the client's part. An error is how some of these sessions end.
+    /// Plays the client's part. Some of these sessions end with an error by design.
     pub(super) async fn act(&self, addr: SocketAddr, trust: &Trust) -> Result<(), Error> {
         let origin = match self.play {
             Play::Origin(origin) => Some(origin),
@@ -198,7 +198,7 @@ impl Scene {
     }
 }
 
-/// An address where a connection is refused: it was free a moment ago.
+/// An address that refuses connections: its port was free a moment ago.
 pub(super) async fn refusing_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0").await?.local_addr()
 }

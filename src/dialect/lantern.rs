@@ -1,7 +1,8 @@
-//! A dialect that only tests have: it proves that a dialect needs nothing beyond the seam.
+//! A dialect that only tests have: it proves that a dialect needs nothing beyond the trait and its
+//! profile.
 //!
-//! A client says `HELLO <ticket>`, and the gateway `WELCOME` or `DENIED <code> <words>`. Before the gateway
-//! goes down it says `CLOSING`, with the milliseconds until it is back if it will be.
+//! A client says `HELLO <ticket>`, and the gateway `WELCOME` or `DENIED <code> <words>`. Before the
+//! gateway goes down it says `CLOSING`, with the milliseconds until it is back, if it comes back.
 
 pub(crate) mod rules;
 
@@ -61,7 +62,7 @@ impl Lantern {
     fn gateway_said(&mut self, text: &str, now: Instant) {
         let words: Vec<&str> = text.splitn(3, ' ').collect();
         match (words.as_slice(), self.answered) {
-            // Without a question it is not an answer.
+            // Without a question, this is not an answer.
             (_, None) if self.asked.is_none() => {}
             (["WELCOME"], None) => self.answered = Some(now),
             (["DENIED", code, words], None) => {

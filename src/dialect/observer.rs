@@ -1,4 +1,4 @@
-//! Shows the bytes of one direction to the scanner, the counters and the dialect.
+//! Passes the bytes of one direction to the scanner, the counters and the dialect.
 
 mod collector;
 
@@ -31,7 +31,7 @@ pub struct SessionReaders<'a> {
 }
 
 impl Observer {
-    /// At the first byte after the 101, with the extensions that it agreed.
+    /// Starts at the first byte after the 101, with the extensions that the 101 agreed.
     #[must_use]
     pub fn new(direction: Direction, extensions: Extensions) -> Self {
         let masking = match direction {
@@ -45,7 +45,7 @@ impl Observer {
         }
     }
 
-    /// Shows bytes that were read at `now`.
+    /// Processes bytes that were read at `now`.
     pub fn observe(&mut self, bytes: &[u8], now: Instant, shared: &mut SessionReaders<'_>) {
         self.stats.add_wire_bytes(bytes.len(), now);
         let mut sink = Sink {
@@ -63,7 +63,7 @@ impl Observer {
         self.stats.date_breaches(at);
     }
 
-    /// The scanner, for where in a frame the direction stands.
+    /// The scanner, which knows the position within a frame.
     #[must_use]
     pub fn scanner(&self) -> &Scanner {
         &self.scanner
@@ -75,7 +75,7 @@ impl Observer {
         &self.stats
     }
 
-    /// How reading compressed messages went; `None` where there were none to read.
+    /// How reading of compressed messages went; `None` if there were none to read.
     #[must_use]
     pub fn inflated(&self, anchor: &Anchor) -> Option<InflateDirection> {
         self.collector.inflated(anchor)
@@ -87,7 +87,7 @@ struct Sink<'a, 'b> {
     collector: &'a mut Collector,
     shared: &'a mut SessionReaders<'b>,
     now: Instant,
-    /// Where the slice ends, counted in bytes of the direction.
+    /// Position of the slice's end in the direction, in bytes.
     end: u64,
 }
 

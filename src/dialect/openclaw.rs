@@ -44,8 +44,8 @@ pub(crate) static PROFILE: Profile = Profile {
     },
     body: body::kind_of,
     attribution: Some(Attribution {
-        // Not exempt from attribution, and answers both on a loopback gateway and elsewhere (seen with
-        // 2026.9.6; `/healthz` is exempt).
+        // Not exempt from attribution, and answers both on a loopback gateway and elsewhere (seen
+        // with 2026.9.6; `/healthz` is exempt).
         path: "/readyz",
         takes: body::takes_attribution,
         takes_us_for_local: body::takes_us_for_local,
@@ -55,7 +55,7 @@ pub(crate) static PROFILE: Profile = Profile {
     capability_path: Some(["__openclaw__", "cap"]),
     answers_are_known: true,
     listens_on_loopback: true,
-    // It pings every 25 s and ends a session one or two pings later.
+    // It pings every 25 s and ends a session that does not answer one or two pings later.
     ping_limit_ms: Some(20_000.0),
     has_no_time_limit: true,
     ..profile("openclaw", |fingerprinter, target| {
@@ -66,21 +66,21 @@ pub(crate) static PROFILE: Profile = Profile {
 /// Enough for every connect request: the gateway's own limit for frames before `hello-ok`, since 2026.4.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
 
-/// Enough for a whole `shutdown` event (70 to 120 bytes were seen) and for a whole error.
+/// Enough for a whole `shutdown` event (70 to 120 bytes in practice) and for a whole error.
 const ANSWER_BYTES: usize = 1024;
 
 /// Enough for type, id and method of a request; the id is 38 bytes long, a method at most 40.
 const REQUEST_BYTES: usize = 256;
 
-/// How the gateway's events begin. Most messages are events, and all but one say nothing here.
+/// How the gateway's events begin. Most messages are events, and all but one are irrelevant here.
 const EVENT: &[u8] = br#"{"type":"event","event":""#;
 
-/// Cheap tests before parsing; made once, because making one costs more than a short message.
+/// Cheap tests before parsing; built once, because building one costs more than a short message.
 static HELLO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"hello-ok\""));
 static ACCEPTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"accepted\""));
 
-/// The keys of `params.auth` that hold a credential; anything else in there is one too, but under
-/// a name that the gateway does not know.
+/// The keys of `params.auth` that hold a credential. Any other key in there holds one too, but
+/// under a name that the gateway does not know.
 const AUTH_KEYS: [&str; 6] = [
     "token",
     "password",
@@ -93,7 +93,7 @@ const AUTH_KEYS: [&str; 6] = [
 /// Number of events after a connect request that show that it was accepted.
 const EVENTS_THAT_PROVE: u32 = 3;
 
-/// Most credentials taken from one connect frame.
+/// Maximum number of credentials taken from one connect frame.
 const MAX_CREDENTIALS: usize = 12;
 
 /// Reads one session.
@@ -101,9 +101,9 @@ const MAX_CREDENTIALS: usize = 12;
 pub(crate) struct OpenClaw {
     fingerprinter: Fingerprinter,
     endpoint: Endpoint,
-    /// A plugin may serve this path.
+    /// Whether a plugin may serve this path.
     may_be_plugins: bool,
-    /// A canvas may be served at this path.
+    /// Whether a canvas may be served at this path.
     may_be_canvas: bool,
     first_of_gateway: Option<FirstOfGateway>,
     challenge_at: Option<Instant>,
@@ -115,12 +115,13 @@ pub(crate) struct OpenClaw {
     credentials: Vec<Credential>,
     seen: SeenSecrets,
     result: ConnectResult,
-    /// What came with a refusal.
+    /// The error in a refusal.
     error: Option<Box<DialectError>>,
     hello: Option<Box<Hello>>,
     rpc: Rpc,
     shutdown: Option<Box<Shutdown>>,
-    /// Events behind the connect request before an answer to it was read, and the first's time.
+    /// Number of events after the connect request before an answer to it was read, and the time of
+    /// the first.
     unanswered_events: Option<(u32, Instant)>,
 }
 
@@ -155,7 +156,8 @@ struct Hello {
     tick_interval_ms: Option<u64>,
 }
 
-/// The scopes that were granted. Nearly always those that were asked for, which are then not kept twice.
+/// The scopes that were granted. Nearly always the requested scopes, which are then not stored
+/// twice.
 #[derive(Debug)]
 enum Granted {
     AsAsked,
@@ -163,7 +165,7 @@ enum Granted {
 }
 
 impl OpenClaw {
-    /// A reader for one session, which was asked for with this request target.
+    /// A reader for one session with this request target.
     #[must_use]
     pub(crate) fn new(fingerprinter: Fingerprinter, target: &str) -> Self {
         Self {
@@ -260,7 +262,7 @@ impl OpenClaw {
         let Some(auth) = auth.as_object() else {
             return;
         };
-        // No more room than is needed: they are kept for as long as the session lives.
+        // No more room than needed: they are kept for the whole session.
         self.credentials
             .reserve_exact(auth.len().min(MAX_CREDENTIALS));
         for (key, value) in auth {
@@ -291,8 +293,8 @@ impl OpenClaw {
         }
     }
 
-    /// Takes note of the gateway's first message. Where it does not challenge and the client does
-    /// not connect, the path is a plugin's, unless no plugin can have it.
+    /// Looks at the gateway's first message. If it does not challenge and the client does not
+    /// connect, the path is a plugin's, unless no plugin can have it.
     fn greet(&mut self, message: &Message<'_>) {
         let first = match message {
             _ if message.opcode == Opcode::Binary => FirstOfGateway::Binary,
@@ -320,8 +322,8 @@ impl OpenClaw {
         }
     }
 
-    /// Which service it was, as far as the session's end shows more: where a canvas may be, a gateway that
-    /// says nothing owes nothing to a client that does not connect.
+    /// The service, as far as the end of the session shows more: where a canvas may be, a gateway
+    /// that says nothing owes nothing to a client that does not connect.
     fn served_by(&self) -> Endpoint {
         let silent = self.first_of_gateway.is_none() && self.first_message.is_none();
         if self.may_be_canvas && silent {
@@ -414,8 +416,8 @@ impl OpenClaw {
                     })
                 });
             }
-            // Only an accepted client gets events. One may overtake the answer; behind several of
-            // them hello-ok was there and could not be read.
+            // Only an accepted client gets events. One event may overtake the answer; if several
+            // came, hello-ok came before them and could not be read.
             Some(_) if self.connect_at.is_some() && self.result == ConnectResult::None => {
                 let (count, first) = self.unanswered_events.get_or_insert((0, now));
                 *count += 1;
@@ -475,7 +477,8 @@ impl OpenClaw {
         }));
     }
 
-    /// A `hello-ok` longer than is read whole still proves that the gateway accepted.
+    /// A `hello-ok` that is too long to be read whole still proves that the gateway accepted the
+    /// client.
     fn read_cut_hello(&mut self, message: &Message<'_>, now: Instant) {
         if !message.whole && HELLO.find(message.bytes).is_some() {
             self.result = ConnectResult::Accepted;
@@ -484,8 +487,8 @@ impl OpenClaw {
     }
 }
 
-/// Whether a response says that the work was accepted and its result will follow under the same id,
-/// as for runs of an agent.
+/// Whether a response says that the work was accepted and its result will follow with the same id,
+/// as for agent runs.
 fn says_accepted(message: &Message<'_>) -> bool {
     message.whole
         && ACCEPTED.find(message.bytes).is_some()

@@ -14,10 +14,10 @@ pub struct Profile {
     /// Whether its gateway is known to ignore credentials in the head (a Bearer header, `?token=`) of an
     /// upgrade request with this target.
     pub ignores_head: fn(&str) -> bool,
-    /// The kind of an answer by the beginning of its body, if the gateway itself certainly made it. The second argument
-    /// is its content type in lower case.
+    /// The kind of an answer, judged by the beginning of its body, if the gateway itself certainly
+    /// made it. The second argument is its content type in lower case.
     pub body: fn(&[u8], &str) -> Option<BodyKind>,
-    /// Reads the gateway's answer to the check of attribution headers; `None` where its gateways have
+    /// Reads the gateway's answer to the check of attribution headers; `None` if its gateways have
     /// no rules for such headers.
     pub attribution: Option<Attribution>,
     /// Header fields that carry a credential, in lower case.
@@ -26,23 +26,24 @@ pub struct Profile {
     pub protected_headers: &'static [&'static str],
     /// The two path segments before a credential in the path, in lower case.
     pub capability_path: Option<[&'static str; 2]>,
-    /// Every answer of its gateways to an upgrade is known, so that any other answer comes from somebody else.
+    /// Whether every answer of its gateways to an upgrade is known, so that any other answer comes
+    /// from another server.
     pub answers_are_known: bool,
-    /// Its gateways listen on their own loopback address by default.
+    /// Whether its gateways listen on their own loopback address by default.
     pub listens_on_loopback: bool,
     /// Its gateways ping, and end a session whose client has not answered for this long.
     pub ping_limit_ms: Option<f64>,
-    /// Its gateways end no session for being old or idle.
+    /// Whether its gateways never end a session because of its age or silence.
     pub has_no_time_limit: bool,
 }
 
 /// How to interpret a gateway's answer to the check of attribution headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribution {
-    /// Path of the check: one where attribution counts, and that needs no credential.
+    /// Path of the check: attribution must matter there, and it must not need a credential.
     pub path: &'static str,
-    /// Whether it took the request, by status and the beginning of the body; `None` if the answer may not be the
-    /// gateway's own.
+    /// Whether the gateway accepted the request, judged by status and the beginning of the body;
+    /// `None` if the answer may not be the gateway's own.
     pub takes: fn(u16, &[u8]) -> Option<bool>,
     /// Whether its answer to a request without such headers shows that it takes us for its own host.
     pub takes_us_for_local: fn(u16, &[u8]) -> bool,

@@ -1,4 +1,4 @@
-//! What a dialect is shown of a session, and what it answers.
+//! The interface between a session and its dialect.
 
 use std::time::Instant;
 
@@ -12,21 +12,23 @@ use crate::ws::{CloseCode, Opcode};
 
 /// A reader of one application protocol, for one session.
 pub trait Dialect: Send {
-    /// How many bytes of the next data message in this direction it wants to see; 0 for none.
+    /// Number of bytes of the next data message in this direction that the dialect wants to see; 0
+    /// for none.
     fn wants(&self, direction: Direction, opcode: Opcode) -> usize;
 
-    /// A data message, as much of it as was wanted.
+    /// Takes a data message, or as much of it as was wanted.
     fn message(&mut self, direction: Direction, message: &Message<'_>, now: Instant);
 
-    /// The application has accepted: the session is open.
+    /// Whether the application has accepted, so that the session is open.
     fn is_open(&self) -> bool;
 
-    /// The same at the session's end, which may show more: that nothing had to be accepted.
+    /// The same at the session's end, which may show more: for example that nothing had to be
+    /// accepted.
     fn was_open(&self) -> bool {
         self.is_open()
     }
 
-    /// The secrets that stood in messages; they must not get into the record by another way.
+    /// Secrets in messages; they must not get into the record in any other way.
     fn seen(&self) -> Option<&SeenSecrets> {
         None
     }
@@ -42,36 +44,36 @@ pub trait Dialect: Send {
         false
     }
 
-    /// Which process of the gateway let the client in, where it said so.
+    /// The process of the gateway that let the client in, if the gateway named it.
     fn process(&self) -> Option<PeerText> {
         None
     }
 
-    /// What was learned, and the credentials that stood in messages.
+    /// The facts, and the credentials in messages.
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>);
 }
 
-/// A data message, unmasked, put together from its fragments and inflated where it was compressed.
+/// A data message, unmasked, assembled from its fragments and inflated if it was compressed.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// Text or binary.
     pub opcode: Opcode,
-    /// It was compressed (RFC 7692) and could not be read: `bytes` say nothing.
+    /// Whether it was compressed (RFC 7692) and could not be read: `bytes` then mean nothing.
     pub compressed: bool,
-    /// The whole payload, or its front.
+    /// The whole payload, or its beginning.
     pub bytes: &'a [u8],
-    /// Whether `bytes` is all of it.
+    /// Whether `bytes` is the whole payload.
     pub whole: bool,
     /// It ends at or before this offset in its direction's bytes.
     pub end: u64,
 }
 
-/// A session's end, as a dialect needs to know it.
+/// The end of a session, as far as a dialect needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending<'a> {
     /// The session's clock.
     pub anchor: &'a Anchor,
-    /// When it ended.
+    /// When the session ended.
     pub now: Instant,
     /// Every byte for the gateway before this offset was written to its connection.
     pub written_to_gateway: u64,

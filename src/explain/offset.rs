@@ -3,7 +3,7 @@
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 
-/// Milliseconds from the session's begin to a moment.
+/// Milliseconds from the session's start to a moment.
 pub(super) fn offset_ms(record: &SessionRecord, at: Moment) -> f64 {
     between_ms(record.opened_at, at)
 }

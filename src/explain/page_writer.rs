@@ -1,4 +1,4 @@
-//! Pages for people, as wide as it is asked for, with styles that the writer strips where they do
+//! Pages for people, in the requested width, with styles that are stripped on output where they do
 //! not belong.
 //!
 //! All text is made inert before it is written: a records file may come from anyone.
@@ -14,7 +14,7 @@ use crate::terminal::text::{blanks, wrap};
 
 pub(super) use crate::terminal::text::{columns, cut, pad, pad_left};
 
-/// Columns of names before their values, on the page of a session.
+/// Width of the name column on the page of a session.
 pub(super) const NAME: usize = 10;
 
 /// Writes a page line by line.
@@ -26,7 +26,7 @@ pub(super) struct PageWriter {
 }
 
 impl PageWriter {
-    /// An empty page, so many columns wide.
+    /// An empty page of this width, in columns.
     pub(super) fn new(width: usize) -> Self {
         let text = String::new();
         Self { text, width }
@@ -53,12 +53,12 @@ impl PageWriter {
         self.styled(class_style(class), "", "", text);
     }
 
-    /// The same with something before it.
+    /// The same with a prefix.
     pub(super) fn class_after(&mut self, class: Class, first: &str, text: &str) {
         self.styled(class_style(class), first, first, text);
     }
 
-    /// A line that stays as it is, gaps included, up to the width.
+    /// A line that is written as it is, gaps included, up to the width.
     pub(super) fn table_row(&mut self, line: &str) {
         let _ = writeln!(self.text, "{}", cut(&inert(line), self.width).trim_end());
     }
@@ -68,23 +68,22 @@ impl PageWriter {
         self.styled(Style::new(), indent, indent, text);
     }
 
-    /// A paragraph with something before it: `first` before its first line, blanks before the
-    /// others.
+    /// A paragraph with a prefix: `first` before its first line, blanks before the others.
     pub(super) fn item(&mut self, first: &str, text: &str) {
         self.styled(Style::new(), first, &blanks(columns(first)), text);
     }
 
-    /// The same with a dimmed text.
+    /// The same with dimmed text.
     pub(super) fn dim(&mut self, first: &str, text: &str) {
         self.styled(Style::new().dimmed(), first, &blanks(columns(first)), text);
     }
 
-    /// `  name      text`, the name in so many columns.
+    /// `  name      text`, with the name padded to `width` columns.
     pub(super) fn row(&mut self, name: &str, width: usize, text: &str) {
         self.item(&format!("  {}  ", pad(&inert(name), width)), text);
     }
 
-    /// What to do, with the whole width: commands should stay on one line.
+    /// A next action, with the whole width: commands should stay on one line.
     pub(super) fn next(&mut self, action: &str) {
         self.text("  ", &format!("next: {action}"));
     }
@@ -108,7 +107,7 @@ impl PageWriter {
     }
 }
 
-/// Colour of a class: green for what is fine, yellow for what happens, red for what is wrong.
+/// Colour of a class: green for fine, yellow for an ordinary ending, red for a fault.
 fn class_style(class: Class) -> Style {
     let colour = match class {
         Class::Ok | Class::Probe => AnsiColor::Green,
@@ -135,7 +134,7 @@ pub(super) fn count(count: u64, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// The word that a fact is recorded as.
+/// The word by which a fact is recorded.
 pub(super) fn word(fact: &impl Serialize) -> String {
     match serde_json::to_value(fact) {
         Ok(serde_json::Value::String(word)) => word,

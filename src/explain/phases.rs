@@ -1,7 +1,7 @@
 //! How long each phase took.
 //!
-//! From the times at which phases began, where the record tells them; records of older versions
-//! tell durations of a few phases only.
+//! Computed from the start times of the phases, if the record has them; records of older versions
+//! have durations of a few phases only.
 
 use serde::Serialize;
 
@@ -16,11 +16,11 @@ use crate::verdict::words::human_ms;
 /// One phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Span {
-    /// Which.
+    /// The phase.
     pub phase: Phase,
-    /// Milliseconds from the session's begin, where that is known.
+    /// Milliseconds from the session's start, if known.
     pub start_ms: Option<f64>,
-    /// How long it took, in milliseconds.
+    /// Its duration in milliseconds.
     pub ms: Option<f64>,
     /// What it consisted of, inert.
     pub parts: String,

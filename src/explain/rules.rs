@@ -11,17 +11,17 @@ use crate::verdict::{self, Rule, Stage, rules};
 
 include!(concat!(env!("OUT_DIR"), "/examples.rs"));
 
-/// How many near misses are named.
+/// Maximum number of near misses that are named.
 const MOST_NEAR: usize = 5;
-/// Columns of names before their values.
+/// Width of the name column.
 const NAME: usize = 9;
 
-/// What a name of rules leads to.
+/// The rules that a name stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Named {
     /// One rule.
     Rule(&'static Rule),
-    /// All whose ids begin with a class's name or a part of it.
+    /// All rules whose ids begin with the name of a class or the first part of one.
     Several {
         /// The name.
         name: String,
@@ -48,7 +48,7 @@ pub(crate) fn named(name: &str) -> Option<Named> {
     })
 }
 
-/// Ids that somebody may have meant, the likeliest first.
+/// Ids that the user may have meant, the likeliest first.
 #[must_use]
 pub(crate) fn near(name: &str) -> Vec<&'static str> {
     let name = name.to_lowercase();
@@ -63,7 +63,7 @@ pub(crate) fn near(name: &str) -> Vec<&'static str> {
             if close(whole, rule.id) {
                 Some((whole, rule.id))
             } else if last.len() >= 4 && (close(part, tail) || tail.contains(last)) {
-                // A long way round: behind those that are near as a whole.
+                // Only a part matches: rank it after ids that are near as a whole.
                 Some((100 + part, rule.id))
             } else {
                 None
@@ -87,7 +87,7 @@ pub(super) fn example(id: &str) -> Option<(SessionRecord, Verdict)> {
 }
 
 impl Named {
-    /// For programs; see `docs/explain.md`.
+    /// The page as JSON; see `docs/explain.md`.
     #[must_use]
     pub(crate) fn json(&self) -> Value {
         match self {
@@ -117,7 +117,7 @@ impl Named {
         }
     }
 
-    /// For people, so many columns wide.
+    /// The page for people, `width` columns wide.
     #[must_use]
     pub(crate) fn page(&self, width: usize) -> String {
         let mut writer = PageWriter::new(width);

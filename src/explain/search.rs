@@ -1,4 +1,5 @@
-//! Finding a session by its id, its beginning or its end, in a records file and its older siblings.
+//! Finds a session by its id, or the beginning or end of its id, in a records file and its rotated
+//! files.
 
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
@@ -10,9 +11,9 @@ use super::source::{self, Unread};
 use crate::session::record::Repeats;
 use crate::session::{SessionRecord, short_id};
 
-/// How many of an ambiguous prefix are kept.
+/// Maximum number of sessions that are kept for an ambiguous part of an id.
 const MOST: usize = 8;
-/// Hexadecimal digits of a whole id.
+/// Number of hexadecimal digits in a whole id.
 const WHOLE: usize = 32;
 
 /// An id, its beginning, or its end: terminals show the end, which is the random part.
@@ -29,7 +30,8 @@ impl PartOfId {
         (hex && fits).then(|| Self(digits.to_ascii_lowercase()))
     }
 
-    /// Whether an id begins so, or ends so. Fewer digits than a short id has are only a beginning.
+    /// Whether an id begins or ends with these digits. Fewer digits than a short id has match only
+    /// the beginning.
     #[must_use]
     pub(crate) fn is_of(&self, id: Uuid) -> bool {
         let mut buffer = Uuid::encode_buffer();
@@ -38,8 +40,8 @@ impl PartOfId {
         text.starts_with(&self.0) || ends
     }
 
-    /// Earliest and latest start of a session whose id begins so, in milliseconds since 1970:
-    /// the first 48 bits of a `UUIDv7`. `None` for a beginning that is too short.
+    /// Earliest and latest start of a session whose id begins with these digits, in milliseconds
+    /// since 1970: the first 48 bits of a `UUIDv7`. `None` if there are too few digits.
     fn times(&self) -> Option<(i64, i64)> {
         /// Hex digits of the timestamp; `ENOUGH` of them give it to about a minute.
         const TIME: usize = 12;
@@ -59,7 +61,8 @@ impl PartOfId {
         Some((with('0')?, with('f')?))
     }
 
-    /// Whether a session whose id begins so may be one of those joined into this record.
+    /// Whether a session whose id begins with these digits may be one of those joined into this
+    /// record.
     fn may_be_among(&self, repeats: &Repeats) -> bool {
         let (first, last) = (repeats.first_at.0, repeats.last_at.0);
         self.times().is_some_and(|(earliest, latest)| {
@@ -72,18 +75,19 @@ impl PartOfId {
     }
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    /// Sessions whose id begins or ends so, at most eight, the newest file's first.
+    /// Sessions whose id begins or ends with these digits, at most eight, those of the newest file
+    /// first.
     pub found: Vec<SessionRecord>,
-    /// How many there are, the kept ones included.
+    /// How many sessions match, including the kept ones.
     pub count: u64,
     /// Records of joined sessions from that time, at most eight: the session may be among them.
     pub among: Vec<SessionRecord>,
     /// The files that were read, with the number of their records.
     pub looked_at: Vec<(String, u64)>,
-    /// Lines that are no records.
+    /// Lines that are not records.
     pub unread: Unread,
 }
 
@@ -124,7 +128,7 @@ impl Search {
     }
 
     fn take(&mut self, record: SessionRecord) {
-        // The same session twice: two files of one tap were read as one.
+        // The same session twice: two copies of a tap's file were concatenated.
         if self.found.iter().any(|known| known.id == record.id) {
             return;
         }

@@ -1,4 +1,4 @@
-//! One session, told: its parties, phases, steps, what moved, how it ended and why.
+//! The page of one session: its parties, phases, steps, traffic, and how and why it ended.
 
 mod around;
 
@@ -18,10 +18,10 @@ use crate::session::record::{
 use crate::verdict;
 use crate::verdict::words::{human_bytes, human_ms};
 
-/// Columns of the time before each step.
+/// Width of the time column before each step.
 const TIME: usize = 9;
 
-/// A record with the verdict that the rules of this version make.
+/// A record, judged by the rules of this version.
 #[derive(Debug)]
 pub(crate) struct Story<'a> {
     record: &'a SessionRecord,
@@ -29,7 +29,7 @@ pub(crate) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// Judges a record anew.
+    /// Judges a record again.
     #[must_use]
     pub(crate) fn new(record: &'a SessionRecord) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What the record says of its verdict, when this version judges otherwise.
+    /// The stored verdict in words, if this version judges differently.
     fn differs(&self) -> Option<String> {
         let stored = self.record.verdict.as_ref()?;
         (stored.rule != self.verdict.rule).then(|| {
@@ -49,7 +49,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// For programs; see `docs/explain.md`.
+    /// The page as JSON; see `docs/explain.md`.
     #[must_use]
     pub(crate) fn json(&self) -> Value {
         json!({
@@ -63,7 +63,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// For people, so many columns wide.
+    /// The page for people, `width` columns wide.
     #[must_use]
     pub(crate) fn page(&self, width: usize) -> String {
         let record = self.record;

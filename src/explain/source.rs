@@ -1,4 +1,4 @@
-//! Reading records: line by line, in bounded memory, nothing lost silently.
+//! Reads records line by line, in bounded memory; unreadable lines are counted.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -17,12 +17,12 @@ use crate::session::record::{Repeats, SCHEMA};
 /// The longest record that is read, in bytes. Real ones are a few KiB.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// Lines that are no records.
+/// Lines that are not records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Unread {
     /// How many.
     pub count: u64,
-    /// Where the first stands and why it is none, inert.
+    /// Where the first one is and why it is not a record, inert.
     pub first: Option<String>,
 }
 
@@ -34,13 +34,13 @@ impl Unread {
     }
 }
 
-/// A records file and those that were rotated away from it, opened, the newest first.
+/// An open records file and its rotated files, the newest first.
 #[derive(Debug)]
 pub(crate) struct Files(Vec<(String, File)>);
 
 impl Files {
-    /// Opens `path` and its rotated siblings (`path.1`, `path.2` …). All at once: a rotation
-    /// meanwhile would move one past us otherwise.
+    /// Opens `path` and its rotated siblings (`path.1`, `path.2` …). All are opened at once:
+    /// otherwise a rotation in between could move one past us.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut opened = Vec::new();
         let mut failed = None;
@@ -65,7 +65,7 @@ impl Files {
     }
 }
 
-/// The files that were rotated away from `path`, the newest first.
+/// The rotated files of `path`, the newest first.
 #[must_use]
 pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name() else {
@@ -92,8 +92,8 @@ pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Shows every record's text with its line to `visit`, until that breaks off. A record may stand
-/// on one line, or indented from a line `{` to a line `}`.
+/// Passes the text of every record and its line to `visit`, until `visit` breaks. A record may be
+/// on one line, or pretty-printed from a line `{` to a line `}`.
 pub(crate) fn each(
     name: &str,
     mut reader: impl BufRead,
@@ -134,12 +134,12 @@ pub(crate) fn each(
     }
 }
 
-/// A record's own text, out of the line of a log that it stands in: behind a prefix (`docker compose
-/// logs`, the journal) or inside Docker's own JSON. Other lines stay as they are.
+/// Extracts a record from a log line: after a prefix (`docker compose logs`, the journal) or inside
+/// Docker's own JSON. Other lines are returned unchanged.
 fn unwrapped(line: &[u8]) -> Cow<'_, [u8]> {
     /// How every record begins.
     const BEGIN: &[u8] = br#"{"schema":"wstap."#;
-    /// Longer prefixes are no prefixes.
+    /// Maximum length of a prefix.
     const MOST: usize = 512;
     #[derive(Deserialize)]
     struct Docker {
@@ -154,8 +154,8 @@ fn unwrapped(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(line.get(at..).unwrap_or_default())
 }
 
-/// Adds one line to `text`, its end included. Of what does not fit, the rest of the line is
-/// skipped. Returns whether there was a line, and whether it fitted.
+/// Appends one line to `text`, including its end. If it does not fit, the rest of the line is
+/// skipped. Returns whether there was a line, and whether it fit.
 fn line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(bool, bool)> {
     let (mut any, mut fits) = (false, true);
     loop {
@@ -207,7 +207,7 @@ fn checked(schema: &str, id: Option<Uuid>) -> Result<Uuid, String> {
     if schema != SCHEMA {
         return Err(format!("its schema is {schema:?}, expected {SCHEMA:?}"));
     }
-    id.ok_or_else(|| "a record has an id, this has none".to_owned())
+    id.ok_or_else(|| "it has no id".to_owned())
 }
 
 #[cfg(test)]

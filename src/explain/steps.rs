@@ -1,6 +1,6 @@
 //! A record, step by step: what happened on which leg, and when.
 //!
-//! Pure. Steps whose time a record does not hold stand behind the step that they follow from.
+//! Pure. A step whose time is not in the record comes after the step that caused it.
 
 mod ending;
 mod lanes;
@@ -18,16 +18,16 @@ pub(super) use opening::credential_words;
 use self::step::Steps;
 use crate::session::SessionRecord;
 
-/// Everything that happened, in order of time.
+/// All steps, in order of time.
 #[must_use]
 pub(crate) fn steps(record: &SessionRecord) -> Vec<Step> {
     let mut steps = Steps {
         record,
         found: Vec::new(),
     };
-    opening::tell(&mut steps);
-    passthrough::tell(&mut steps);
-    tunnel::tell(&mut steps);
-    ending::tell(&mut steps);
+    opening::add_steps(&mut steps);
+    passthrough::add_steps(&mut steps);
+    tunnel::add_steps(&mut steps);
+    ending::add_steps(&mut steps);
     steps.in_order()
 }

@@ -1,4 +1,5 @@
-//! A whole file of records, summarised by verdict. Bounded: what is not kept is counted.
+//! Summarises a whole file of records by verdict, in bounded memory: entries that are not kept are
+//! counted.
 
 mod show;
 
@@ -13,23 +14,23 @@ use crate::session::record::Class;
 use crate::session::record::verdict::ActOn;
 use crate::verdict;
 
-/// How many pairs of client and rule are told apart.
+/// Maximum number of pairs of client and rule that are counted separately.
 const MOST_PAIRS: usize = 10_000;
-/// How many kinds of changed verdicts are told apart.
+/// Maximum number of kinds of changed verdicts that are counted separately.
 const MOST_CHANGES: usize = 100;
-/// Characters of a client's address that are kept.
+/// Maximum length of a client's address, in characters.
 const ADDRESS: usize = 64;
-/// In the place of a client: sessions of many, whose addresses are in no record.
+/// Takes the place of a client: sessions of many clients, whose addresses are in no record.
 const MANY: &str = "(many clients)";
 
-/// What a file holds.
+/// Summary of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    /// Records.
+    /// Number of records.
     pub(super) records: u64,
     /// Those that went as they should.
     pub(super) fine: u64,
-    /// The earliest begin and the latest end.
+    /// The earliest start and the latest end.
     pub(super) times: Option<(Moment, Moment)>,
     pub(super) rules: BTreeMap<String, OfRule>,
     pub(super) pairs: HashMap<(String, String), u64>,
@@ -37,7 +38,7 @@ pub(crate) struct Summary {
     pub(super) clients_left_out: u64,
     /// Records without a verdict.
     pub(super) unjudged: u64,
-    /// By stored rule and the rule of this version.
+    /// Number of records by stored rule and the rule of this version.
     pub(super) changed: BTreeMap<(String, String), u64>,
     pub(super) changed_left_out: u64,
 }
@@ -45,11 +46,11 @@ pub(crate) struct Summary {
 /// The records of one rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct OfRule {
-    /// Of the rule.
+    /// The rule's class.
     pub class: Class,
-    /// Who has to do something.
+    /// Who has to act.
     pub act_on: ActOn,
-    /// How many.
+    /// Number of sessions.
     pub count: u64,
     /// When the first began.
     pub first_at: Moment,
@@ -63,7 +64,7 @@ pub(crate) struct OfRule {
     pub next: String,
 }
 
-/// A client and how it fared.
+/// A client and the results of its sessions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct OfClient {
     /// Its address, without a port.
@@ -72,12 +73,12 @@ pub(crate) struct OfClient {
     pub records: u64,
     /// Those that went as they should.
     pub fine: u64,
-    /// What its other sessions came to most often.
+    /// The most frequent rule of its other sessions.
     pub mostly: Option<String>,
 }
 
 impl Summary {
-    /// Judges a record anew and counts it.
+    /// Judges a record again and counts it.
     pub(crate) fn add(&mut self, record: &SessionRecord) {
         let verdict = verdict::decide(record);
         let repeats = record.repeats;
@@ -108,7 +109,7 @@ impl Summary {
             }
             Some(_) => {}
         }
-        // What many clients share is not the last one's.
+        // Sessions of many clients are not counted for the last one.
         let shared = repeats.is_some_and(|repeats| repeats.many_clients);
         let own = if shared { 1 } else { sessions };
         self.add_pair(client(record), &verdict.rule, own);

@@ -1,9 +1,9 @@
-//! What people read in a log or on a screen, and the rules that may explain it.
+//! Finds the rules that may explain a symptom: a text that people see in a log or on a screen.
 //!
-//! A Close code, an HTTP status or an error message is no verdict: many faults look alike to the client. So
-//! this lists candidates, each with the fact that tells it from the others. Codes, statuses and words come
-//! from the rules' fixtures and texts; only what client programs say by themselves, which no record holds,
-//! is listed here.
+//! A Close code, an HTTP status or an error message is no verdict: many faults look alike to the
+//! client. So this lists candidates, each with the fact that distinguishes it from the others.
+//! Codes, statuses and words come from the rules' fixtures and texts; only messages that client
+//! programs write themselves, which no record holds, are listed here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -16,17 +16,18 @@ use crate::session::SessionRecord;
 use crate::session::record::{Class, Kind};
 use crate::verdict::{Rule, rules};
 
-/// Candidates for words at most; for a code or a status all are listed.
+/// Maximum number of candidates for words; for a code or a status all are listed.
 const MOST: usize = 8;
 /// The code that libraries report when no Close arrived (RFC 6455 section 7.1.5), and browsers also when no
 /// WebSocket opened at all.
 const ABNORMAL: u16 = 1006;
-/// Part of a query's weight that a rule must match.
+/// Share of a query's weight that a rule must match.
 const COVERED: f64 = 0.5;
-/// Part of the best candidate's score below which a rule is no candidate.
+/// Share of the best candidate's score below which a rule is not a candidate.
 const BESIDE_BEST: f64 = 0.6;
 
-/// What client programs say of a failure by themselves: words, and the beginning of the rules they mean.
+/// Messages that client programs write themselves about a failure: words, and prefixes of the rules
+/// that they point to.
 const SAYINGS: [(&str, &[&str]); 9] = [
     (
         "gateway timeout after",
@@ -64,13 +65,13 @@ const SAYINGS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// What somebody saw.
+/// A symptom that somebody saw.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Symptom {
     asked: String,
-    /// A Close code that is in it.
+    /// The Close code in it.
     code: Option<u16>,
-    /// An HTTP status that is in it.
+    /// The HTTP status in it.
     status: Option<u16>,
     words: Vec<String>,
 }
@@ -95,7 +96,7 @@ impl Symptom {
         };
         let (code, status) = (number(1000, 5000), number(100, 600));
         let is_number = words.len() == 1 && (code.is_some() || status.is_some());
-        // One word is a name, a file or an id, unless it is a number that none of them is.
+        // One word is a name, a file or an id, unless it is a code or a status.
         let is_message = asked.split_whitespace().nth(1).is_some();
         (is_number || is_message).then(|| Self {
             asked: asked.trim().to_owned(),
@@ -105,7 +106,7 @@ impl Symptom {
         })
     }
 
-    /// The rules that may explain it; `None` without any.
+    /// The rules that may explain it; `None` if there are none.
     #[must_use]
     pub(crate) fn candidates(self) -> Option<Candidates> {
         let rules = if self.words.is_empty() {
@@ -144,7 +145,7 @@ impl Symptom {
         for at in INDEX.rules() {
             let matched = |word: &String| INDEX.rarity(word) * at.weight(word);
             let mut score: f64 = self.words.iter().map(matched).sum();
-            // A program's own message means what it means, whatever words it has in common with others.
+            // A known message of a program takes precedence over words in common with rules.
             if meant.is_empty() && (score < COVERED * whole || score == 0.0)
                 || !meant.is_empty() && !meant.iter().any(|begin| at.rule.id.starts_with(begin))
             {
@@ -166,7 +167,7 @@ impl Symptom {
         near.take(MOST).map(|(_, rule)| rule).collect()
     }
 
-    /// All words of a saying that is at least two of them, or half of them, are in it.
+    /// Whether all words of a message are in the symptom, or at least two thirds of them and two.
     fn says(&self, saying: &str) -> bool {
         let wanted = words(saying);
         let found = wanted
@@ -187,7 +188,7 @@ impl Candidates {
         writer.title(&format!("{asked}: {many} can look like this to the client"));
         writer.text(
             "",
-            "The record of the session says which one it was. What tells them apart:",
+            "The record of the session says which one it was. The differences:",
         );
         let width = self
             .rules
@@ -228,7 +229,7 @@ impl Candidates {
         writer.finish()
     }
 
-    /// For programs; see `docs/explain.md`.
+    /// The page as JSON; see `docs/explain.md`.
     #[must_use]
     pub(crate) fn json(&self) -> Value {
         json!({
@@ -250,14 +251,14 @@ struct Entry {
     /// The status that the client got in its example, when no WebSocket opened.
     status: Option<u16>,
     is_websocket: bool,
-    /// Each word with its weight, the sum of where it is: 1 in what the peers said, less in the rule's name
-    /// and title, least elsewhere.
+    /// Each word with its weight, summed over the texts that contain it: 1 for the peers' own
+    /// words, less for the rule's name and title, least elsewhere.
     words: HashMap<String, f64>,
 }
 
 struct Index {
     entries: Vec<Entry>,
-    /// In how many entries each word is.
+    /// Number of entries that contain each word.
     spread: HashMap<String, usize>,
 }
 
@@ -277,10 +278,10 @@ impl Index {
         self.entries.iter()
     }
 
-    /// How much a word says: nothing when it is in every rule (the usual inverse document frequency).
+    /// Weight of a word: zero if it is in every rule (the usual inverse document frequency).
     fn rarity(&self, word: &str) -> f64 {
         let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        // A word that no rule has does not tell the rules apart.
+        // A word that no rule has does not distinguish the rules.
         let spread = self.spread.get(word);
         spread.map_or(0.0, |spread| {
             (number(self.entries.len()) / number(*spread)).ln()
@@ -305,7 +306,7 @@ impl Entry {
         let shown = example(rule.id);
         let record = shown.as_ref().map(|(record, _)| record);
         let said = record.map(said).unwrap_or_default();
-        let told = shown.as_ref().map(|(_, verdict)| {
+        let verdict_text = shown.as_ref().map(|(_, verdict)| {
             let facts = verdict
                 .evidence
                 .iter()
@@ -317,7 +318,7 @@ impl Entry {
         });
         let mut weights = HashMap::new();
         for (text, weight) in [
-            (told.as_deref().unwrap_or_default(), 1.0),
+            (verdict_text.as_deref().unwrap_or_default(), 1.0),
             (rule.explanation, 1.0),
             (rule.title, 2.0),
             (rule.id, 2.0),
@@ -344,7 +345,7 @@ impl Entry {
     }
 }
 
-/// What the peers said in a session: Close reasons and errors.
+/// The peers' own words in a session: Close reasons and errors.
 fn said(record: &SessionRecord) -> String {
     let close = &record.close;
     let reasons = [&close.gateway, &close.client, &close.tap];
@@ -456,7 +457,7 @@ mod tests {
         assert!(ids("the of and").len() <= MOST);
     }
 
-    /// What people report most, in the words of the programs that they see it in.
+    /// Frequently reported messages, in the words of the programs that show them.
     const MESSAGES: [&str; 20] = [
         "unauthorized: gateway token mismatch",
         "unauthorized: gateway token missing",
@@ -486,7 +487,7 @@ mod tests {
 
     fn messages() -> String {
         let mut table = String::from(
-            "| seen | verdict | told apart by | to act | next |\n|---|---|---|---|---|\n",
+            "| seen | verdict | verdict_text apart by | to act | next |\n|---|---|---|---|---|\n",
         );
         for seen in MESSAGES {
             let found = Symptom::read(seen).and_then(Symptom::candidates);

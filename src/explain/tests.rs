@@ -1,4 +1,4 @@
-//! What is told of every fixture and of whole records, and what must never happen.
+//! The pages of every fixture and of whole records, and invariants of all pages.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn plain(page: &str) -> String {
     anstream::adapter::strip_str(page).to_string()
 }
 
-fn told(record: &SessionRecord) -> String {
+fn page_of(record: &SessionRecord) -> String {
     plain(&Story::new(record).page(WIDTH))
 }
 
@@ -74,7 +74,7 @@ fn assert_readable(name: &str, page: &str) {
 #[test]
 fn every_fixture_is_told_within_the_width() {
     for (name, record) in all() {
-        let page = told(&record);
+        let page = page_of(&record);
         assert_readable(&name, &page);
         assert!(page.contains("next: "), "{name}");
         let mut summary = Summary::default();
@@ -108,7 +108,7 @@ fn the_verdict_from_the_file_is_the_stored_one() {
             again.verdict,
             "{name}"
         );
-        assert!(!told(&again).contains("had judged"), "{name}");
+        assert!(!page_of(&again).contains("had judged"), "{name}");
     }
 }
 
@@ -149,7 +149,7 @@ fn sessions() {
     ] {
         let record = read(&folder(&format!("{name}.json")));
         let file = name.replace(['/', '.'], "_");
-        insta::assert_snapshot!(format!("session_{file}"), told(&record));
+        insta::assert_snapshot!(format!("session_{file}"), page_of(&record));
     }
 }
 
@@ -179,7 +179,7 @@ fn a_file() {
     insta::assert_snapshot!(plain(&summary.page("r.jsonl", &unread, 2, WIDTH)));
 }
 
-/// The last of a flood of strangers may be anyone: the others' sessions are not its own.
+/// The last client of a flood may be anyone: the sessions of the others do not count as its own.
 #[test]
 fn what_many_clients_share_is_not_the_last_ones() {
     let summary = |many_clients| {
@@ -219,11 +219,11 @@ fn what_many_clients_share_is_not_the_last_ones() {
         (&many["clients_count"], &many["rules"][0]["clients"]),
         (&1.into(), &1.into())
     );
-    // What one client repeats is its own.
+    // Repeated sessions of one client count as its own.
     assert_eq!(clients(&summary(false)), [of("192.0.2.1", 49_800)]);
 }
 
-/// Everything in a record that is text, replaced: a file may have been written by anyone.
+/// Every text in a record is replaced: a file may have been written by anyone.
 #[test]
 fn hostile_records_cannot_act_on_a_terminal() {
     const HOSTILE: &str = "\u{1b}[2J\u{202e}x\nforged: line \u{9b}31m`rm -rf /`";
@@ -231,11 +231,11 @@ fn hostile_records_cannot_act_on_a_terminal() {
         let mut value = serde_json::to_value(&record).unwrap();
         replace_texts(&mut value, HOSTILE);
         let text = serde_json::to_vec(&value).unwrap();
-        // Enumerations cannot hold it: then the record is no record, which is said inertly.
+        // Enumerations cannot hold it: then the record is refused, with an inert message.
         let Ok(record) = source::record(&text) else {
             continue;
         };
-        let page = told(&record);
+        let page = page_of(&record);
         assert_readable(&name, &page);
         let json = inert_json(Story::new(&record).json()).to_string();
         assert!(!json.chars().any(must_escape), "{name}");
@@ -249,7 +249,7 @@ fn hostile_records_cannot_act_on_a_terminal() {
     }
 }
 
-/// Replaces the texts that a type of its own does not restrict.
+/// Replaces the texts that are not restricted by their own type.
 fn replace_texts(value: &mut Value, by: &str) {
     const FREE: [&str; 26] = [
         "addr",

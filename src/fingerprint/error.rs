@@ -44,7 +44,7 @@ pub(crate) enum FingerprintError {
         segment: String,
         /// Where it was looked for.
         place: String,
-        /// What is there instead: the names of keys, or the kind of a value.
+        /// What was found instead: the names of keys, or the kind of a value.
         found: String,
     },
     /// The key leads to something that is not a string.

@@ -45,7 +45,8 @@ impl Found {
     }
 }
 
-/// Editors and `echo` add one newline; more than one is somebody's mistake and shows as a shape.
+/// Removes the newline that editors and `echo` add; more than one is a mistake and is reported as a
+/// shape.
 pub(super) fn drop_newline(content: &[u8]) -> Found {
     let rest = content
         .strip_suffix(b"\n")

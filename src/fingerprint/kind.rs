@@ -1,11 +1,11 @@
-//! Says what a value is: names of keys, never values.
+//! Describes a value by its kind and the names of its keys, never by its content.
 
 use serde_json::Value;
 
 use super::limits::{KEY_CAP, MAX_KEYS};
 use crate::session::text::PeerText;
 
-/// Says what a value is: names of keys, never values.
+/// Describes a value by its kind and the names of its keys, never by its content.
 pub(super) fn kind(value: &Value) -> String {
     match value {
         Value::Null => "nothing (null)".to_owned(),

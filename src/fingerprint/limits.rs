@@ -1,13 +1,13 @@
-//! Bounds of what is read, and of what an error shows.
+//! Limits for the input, and for the text of errors.
 
-/// A secret or a configuration file is far smaller.
+/// Maximum size of the input. A secret or a configuration file is far smaller.
 pub(crate) const MAX_INPUT: usize = 1024 * 1024;
 
 /// Deeper nesting than this is refused before parsing: not every parser limits its own recursion.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// How many keys an error lists.
+/// Maximum number of keys that an error lists.
 pub(super) const MAX_KEYS: usize = 20;
 
-/// Bytes of a key that an error shows.
+/// Maximum number of bytes of a key that an error shows.
 pub(super) const KEY_CAP: usize = 64;

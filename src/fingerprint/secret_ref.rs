@@ -16,7 +16,7 @@ use super::limits::KEY_CAP;
 use crate::session::credential::Secret;
 use crate::session::text::PeerText;
 
-/// Default provider where the reference names none.
+/// The default provider, if the reference names none.
 const DEFAULT: &str = "default";
 
 /// Where the secret of a reference is stored.

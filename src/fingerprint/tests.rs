@@ -1,4 +1,5 @@
-//! Known fingerprints from each source, walks that fail, and a canary in files that do not parse.
+//! Known fingerprints from each source, key paths that lead nowhere, and a canary in files that do
+//! not parse.
 
 use std::io;
 

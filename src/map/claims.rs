@@ -1,4 +1,4 @@
-//! Several gateways on one host: who has port 18789, and who has the ports by which webhooks come in.
+//! Several gateways on one host: which one has port 18789, and which have the ports for webhooks.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -29,20 +29,20 @@ const INGRESS: [(u16, &str); 7] = [
     (3334, "default port of voice calls"),
 ];
 
-/// Whether webhooks may come in there.
+/// Whether webhooks may come in on this port.
 pub(super) fn is_ingress(claim: &Claim) -> bool {
     INGRESS.contains(&(claim.port, claim.purpose.as_str()))
 }
 
-/// Entries that are kept.
+/// Maximum number of entries.
 const MOST: usize = 20;
 
-/// What the claims are read from.
+/// The sources of the claims.
 pub(super) struct Sources<'a> {
     pub(super) facts: &'a Facts,
     pub(super) scan: &'a Scan,
     pub(super) host: Netns,
-    /// Listeners that the path passed, and the words of its last node.
+    /// Listeners on the path, and the label of its last node.
     pub(super) passed: &'a [(Netns, u16)],
     pub(super) end: Option<String>,
     /// The address of the host that was dialled.
@@ -89,7 +89,7 @@ impl Sources<'_> {
     fn port(&self, port: u16, purpose: &str) -> Claim {
         let owner = self.owner(port);
         let mut wanted = self.facts.wanted(port);
-        // Once for each family.
+        // A port is published once for each address family.
         wanted.dedup_by(|one, other| one.container.id == other.container.id);
         Claim {
             port,
@@ -143,8 +143,8 @@ impl Sources<'_> {
         })
     }
 
-    /// The gateway behind the owner of a port: by the path that was followed through it, else by the connections
-    /// that its processes have to a gateway's port now.
+    /// The gateway that the owner of a port leads to: known from the path followed through it, or
+    /// from the connections that its processes have to a gateway's port now.
     fn leads_to(&self, port: u16, owner: &Owner) -> Option<String> {
         if self.passed.contains(&(self.host, port)) {
             return self.end.clone();
@@ -167,7 +167,7 @@ impl Sources<'_> {
         gateways.is_empty().then_some(only)
     }
 
-    /// Who listens where somebody has connected to.
+    /// The listener at the address of a connection.
     fn listening(&self, from: Netns, addr: SocketAddr) -> String {
         if let Some(container) = self.facts.by_ip(addr.ip()) {
             return described(container).words();
@@ -209,8 +209,8 @@ impl Sources<'_> {
     }
 }
 
-/// Many programs listen at such a port: this one leads to a gateway, or a container in the Compose project of one has or
-/// wants it.
+/// Many programs listen on such a port, so it counts only if it leads to a gateway, or if a
+/// container in the Compose project of one has or wants it.
 fn is_of_gateway(claim: &Claim, gateways: &[Gateway]) -> bool {
     let is_with_gateway = |it: &InContainer| {
         let mut projects = gateways.iter().map(|it| &it.container.project);
@@ -234,8 +234,8 @@ fn wanting(published: &Published<'_>) -> Wanting {
     }
 }
 
-/// Breaks the edge from a contested port of this path to the container that could not get it: one that wants the
-/// address which was dialled, and of which the engine says that its port was taken.
+/// Breaks the edge from a contested port of this path to the container that could not get it: one
+/// that wants the dialled address, and whose port was taken according to the engine.
 pub(super) fn contest(graph: &mut Graph, claims: &Claims, facts: &Facts, dialled: SocketAddr) {
     let port = dialled.port();
     let Some(claim) = claims.ports.iter().find(|it| it.port == port) else {

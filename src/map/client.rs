@@ -1,4 +1,5 @@
-//! Who connects, and whether the namespace that it shares is still that of whom it shares it with.
+//! The client, and whether the namespace that it shares with another container is still the
+//! other's.
 
 use super::facts::{Facts, described};
 use super::graph::{InContainer, Kind, Node, netns_words};
@@ -73,7 +74,7 @@ fn bare(id: &str) -> InContainer {
 /// The container of this id, as far as it can be seen.
 fn owner_of(id: &str, facts: &Facts, scan: &Scan) -> Result<Option<Owner>, ()> {
     let Some(other) = facts.by_id(id) else {
-        // Others than were looked at may have it.
+        // A container that was not inspected may have it.
         return if facts.why_not.is_some() {
             Err(())
         } else {

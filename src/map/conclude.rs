@@ -1,4 +1,4 @@
-//! Why a connection cannot be made: by the tables and the engine, where no connection can show it.
+//! Concludes from the kernel's tables and the engine why a connection cannot be made.
 
 use std::net::SocketAddr;
 
@@ -12,8 +12,8 @@ const BIND: &str = "let the gateway listen beyond its own loopback (`openclaw ga
                     in openclaw.json)";
 
 impl Tracer<'_> {
-    /// Says why nothing gets from the node `at`, which `edge` leads to and which is the address `addr`, to a
-    /// listener. `why` is what was seen of the attempt.
+    /// Adds the reason why connections do not get from the node `at` to a listener. `edge` leads to
+    /// that node, whose address is `addr`; `why` describes the failed attempt.
     pub(super) fn conclude(
         &mut self,
         edge: usize,
@@ -67,7 +67,8 @@ impl Tracer<'_> {
         self.holders_of(node, other.inode);
     }
 
-    /// A published port that leads elsewhere or is not published at this address. Whether it was one.
+    /// Handles a published port that leads elsewhere or is not published at this address. Returns
+    /// whether it was one.
     fn published_breaks(&mut self, at: usize, netns: Netns, addr: SocketAddr, why: &str) -> bool {
         if let Some((port, inner)) =
             (self.published_at(netns, addr)).and_then(|it| Some((it, it.inner()?)))
@@ -151,7 +152,7 @@ impl Tracer<'_> {
         self.graph.seen(at, node, By::Proc);
     }
 
-    /// Whose network namespace it is: a container's, or the number.
+    /// The owner of a network namespace: a container, or else its number.
     pub(super) fn place_words(&self, netns: Netns) -> String {
         if netns == self.host {
             return "this host".to_owned();

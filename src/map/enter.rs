@@ -1,4 +1,4 @@
-//! Where the client is, and what it looks for: all that is read before anything is sent.
+//! The client's place and its target: everything that is read before anything is sent.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::probe::address::Address;
 use crate::probe::target::{Target, TargetError};
 use crate::probe::whereabouts::Whereabouts;
 
-/// Where the client is, and what it looks for: all that is read before anything is sent.
+/// The client's place and its target: everything that is read before anything is sent.
 #[derive(Debug)]
 pub(crate) struct Entered {
     pub(super) started: Instant,
@@ -24,8 +24,8 @@ pub(crate) struct Entered {
     pub(super) host: Netns,
 }
 
-/// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
-/// their view of files.
+/// Enters the place that `--in` names. Call it while the process has one thread, so before logging
+/// starts: threads share their mount namespace.
 pub(crate) fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let host = place::netns_of("self").unwrap_or_default();
@@ -46,7 +46,7 @@ pub(crate) fn enter(options: &Options) -> Result<Entered, EnterError> {
         if let Some(pid) = pid {
             target.below(&format!("/proc/{pid}/root"));
         }
-        // None is used, so none is kept.
+        // The secret is not used, so it is not kept.
         target.secret = None;
         target
     });

@@ -1,4 +1,4 @@
-//! What the container engine tells: asked once, before anything is looked at.
+//! Facts from the container engine, which is asked once, before `/proc` is read.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,13 +8,13 @@ use super::graph::{InContainer, inert, kept};
 use super::scan::Scan;
 use crate::place::engine::{self, Container, PortBinding};
 
-/// Containers that are looked at.
+/// Maximum number of containers that are inspected.
 const CONTAINERS: usize = 100;
 
-/// For all questions.
+/// Time limit for all requests.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Containers, or why there are none.
+/// The containers, or why there are none.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) containers: Vec<Container>,
@@ -28,14 +28,14 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published<'a> {
     pub(super) container: &'a Container,
-    /// `None`: all addresses; an unspecified one: all of its family.
+    /// `None`: all addresses; an unspecified address: all of its family.
     pub(super) host_ip: Option<IpAddr>,
     pub(super) host_port: u16,
     pub(super) port: u16,
 }
 
 impl Facts {
-    /// Asks the engine, for at most so long.
+    /// Asks the engine, until `deadline` at most.
     pub(super) fn ask(deadline: Instant) -> Self {
         let deadline = deadline.min(Instant::now() + LIMIT);
         match engine::containers(CONTAINERS, deadline) {
@@ -45,7 +45,7 @@ impl Facts {
                 Self::new(containers, Some(why_not))
             }
             Err(error) => {
-                // Its first line: what to do about it is another command's advice.
+                // Only its first line: the advice after it is for another command.
                 let error = error.to_string();
                 let error = error.lines().next().unwrap_or_default();
                 Self::new(Vec::new(), Some(inert(error)))
@@ -66,7 +66,7 @@ impl Facts {
         }
     }
 
-    /// Whose main process this is.
+    /// The container whose main process this is.
     pub(super) fn by_pid(&self, pid: u32) -> Option<&Container> {
         self.containers.get(*self.pids.get(&pid)?)
     }
@@ -113,13 +113,13 @@ impl Facts {
             .find(|it| addresses(it).contains(&ip))
     }
 
-    /// A container by its id or its beginning.
+    /// A container by its id or the beginning of its id.
     pub(super) fn by_id(&self, id: &str) -> Option<&Container> {
         let mut all = self.containers.iter();
         all.find(|it| it.id == id || (id.len() >= 12 && it.id.starts_with(id)))
     }
 
-    /// Ports of the host that lead to containers now, of this number.
+    /// Published ports of the host with this number that lead to running containers.
     pub(super) fn published(&self, host_port: u16) -> Vec<Published<'_>> {
         let all = self.containers.iter().flat_map(|container| {
             let ports = &container.network_settings.ports;
@@ -128,7 +128,7 @@ impl Facts {
         all.filter(|it| it.host_port == host_port).collect()
     }
 
-    /// Those that containers want which do not run.
+    /// Published ports of containers that are not running.
     pub(super) fn wanted(&self, host_port: u16) -> Vec<Published<'_>> {
         let idle = |it: &&Container| it.state.pid == 0;
         let all = self.containers.iter().filter(idle).flat_map(|container| {
@@ -158,7 +158,7 @@ fn bindings<'a>(
 }
 
 impl Published<'_> {
-    /// Whether connections to this address come to it.
+    /// Whether it takes connections to this address.
     pub(super) fn takes(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.host_ip
@@ -187,7 +187,7 @@ pub(super) fn addresses(container: &Container) -> Vec<IpAddr> {
     texts.filter_map(|text| text.parse().ok()).collect()
 }
 
-/// What the map says of a container.
+/// Describes a container for the map.
 pub(super) fn described(container: &Container) -> InContainer {
     InContainer {
         id: kept(&container.id),

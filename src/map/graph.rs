@@ -1,4 +1,4 @@
-//! What the map is made of: nodes, edges, the edge that is broken, and who claims a port.
+//! The parts of a map: nodes, edges, the broken edge, and the claims of ports.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use crate::session::text::PeerText;
 /// The value of `schema`.
 pub(super) const SCHEMA: &str = "wstap.map/1";
 
-/// Length of a text from elsewhere that is kept.
+/// Maximum length of a foreign text that is kept.
 const LENGTH: usize = 120;
 
 /// The whole map: one JSON object.
@@ -21,17 +21,17 @@ pub(crate) struct Map {
     /// When it was made.
     #[schemars(with = "String")]
     pub at: Timestamp,
-    /// The URL, without what may be a secret in it.
+    /// The URL, without parts that may be secret.
     pub target: String,
     /// Where the URL came from.
     pub taken_from: String,
-    /// The client first, then as a connection goes.
+    /// The client first, then in the order of a connection's path.
     pub nodes: Vec<Node>,
-    /// Between nodes.
+    /// The edges between nodes.
     pub edges: Vec<Edge>,
     /// The first broken edge; `null` if none is.
     pub broken: Option<Broken>,
-    /// Who has the gateway's port and those of webhooks.
+    /// The owners of the gateway's port and those of webhooks.
     pub claims: Claims,
     /// How long it took.
     pub ms: f64,
@@ -41,26 +41,26 @@ pub(crate) struct Map {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Who connects.
+    /// The client.
     Client,
     /// A host name.
     Name,
     /// Address and port, or the path of a unix socket.
     Address,
-    /// A port of the host that an engine leads to a container.
+    /// A port of the host that an engine forwards to a container.
     PublishedPort,
-    /// Addresses are translated on the way.
+    /// Address translation.
     Nat,
     /// A process that connects onward.
     Proxy,
     /// A socket that listens.
     Listener,
-    /// The process at the end of the path: it makes no connection onward for ours.
+    /// The process at the end of the path: it opens no further connection for ours.
     Process,
 }
 
 impl Kind {
-    /// For people.
+    /// The kind in words, for people.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -88,7 +88,7 @@ pub(crate) struct Node {
     pub netns: Option<String>,
     /// The process id; `null` if the node is not a process, or it is not known.
     pub pid: Option<u32>,
-    /// The container; `null` outside of one, or if no engine tells.
+    /// The container; `null` outside of one, or without an engine's answer.
     pub container: Option<InContainer>,
 }
 
@@ -118,7 +118,7 @@ impl Node {
     }
 }
 
-/// A container, as its engine tells of it.
+/// A container, as its engine describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct InContainer {
     /// Its id.
@@ -145,7 +145,7 @@ impl InContainer {
     }
 }
 
-/// What an edge was verified by.
+/// The evidence that verified an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum By {
@@ -174,20 +174,20 @@ pub(crate) struct Edge {
     pub from: usize,
     /// The id of a node.
     pub to: usize,
-    /// Whether it was seen, and not only concluded.
+    /// Whether it was observed, not only concluded.
     pub verified: bool,
-    /// By what; `null` if it was not.
+    /// The evidence; `null` if it was not verified.
     pub by: Option<By>,
     /// Why it was not verified.
     pub why_not: Option<String>,
-    /// Why no connection can go this way; `null` if nothing speaks against it.
+    /// Why no connection can pass here; `null` if there is no known reason.
     pub broken: Option<String>,
 }
 
 /// The first broken edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Broken {
-    /// Its place in `edges`.
+    /// Its index in `edges`.
     pub edge: usize,
     /// What is wrong.
     pub because: String,
@@ -195,12 +195,12 @@ pub(crate) struct Broken {
     pub next: String,
 }
 
-/// Who has the ports that matter.
+/// The owners of the ports that matter.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Claims {
     /// Containers that publish or expose the gateway's port, or have `openclaw` in their image's or service's name.
     pub gateways: Vec<Gateway>,
-    /// Ports of this host: the gateway's, then those by which webhooks may come.
+    /// Ports of this host: the gateway's, then those on which webhooks may come in.
     pub ports: Vec<Claim>,
     /// Why containers are missing here; `null` if all were seen.
     pub why_not: Option<String>,
@@ -211,11 +211,11 @@ pub(crate) struct Claims {
 pub(crate) struct Gateway {
     /// It.
     pub container: InContainer,
-    /// `running`, `created`, `exited` and the like, by the engine.
+    /// The engine's state: `running`, `created`, `exited` and the like.
     pub state: String,
 }
 
-/// Who has a port of the host.
+/// The claims of a port of the host.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Claim {
     /// Its number.
@@ -224,13 +224,13 @@ pub(crate) struct Claim {
     pub purpose: String,
     /// The process or container that has it; `null` if none has.
     pub owner: Option<Owner>,
-    /// Containers that want it and do not run.
+    /// Containers that want it but are not running.
     pub wanted_by: Vec<Wanting>,
     /// The gateway that its owner leads to, in words; `null` if not known.
     pub leads_to: Option<String>,
 }
 
-/// Who has a port.
+/// The owner of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Owner {
     /// In words.
@@ -239,16 +239,16 @@ pub(crate) struct Owner {
     pub pid: Option<u32>,
     /// The container that it leads to or is in.
     pub container: Option<InContainer>,
-    /// By what it is known.
+    /// The evidence for it.
     pub by: By,
 }
 
-/// A container that wants a port and does not run.
+/// A container that wants a port but is not running.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Wanting {
     /// It.
     pub container: InContainer,
-    /// `created`, `exited` and the like, by the engine.
+    /// The engine's state: `created`, `exited` and the like.
     pub state: String,
     /// Why it could not be started, in the engine's words; `null` if it was not tried or did start.
     pub error: Option<String>,
@@ -289,7 +289,7 @@ impl Graph {
         self.edges.len() - 1
     }
 
-    /// The first broken edge of all is the one that the map names.
+    /// Marks an edge as broken. The map names only the first one.
     pub(super) fn breaks(&mut self, edge: usize, because: &str, next: &str) {
         let because = inert(because);
         if let Some(edge) = self.edges.get_mut(edge) {
@@ -304,12 +304,12 @@ impl Graph {
     }
 }
 
-/// Inert and short.
+/// The text, inert and truncated.
 pub(super) fn kept(text: &str) -> String {
     PeerText::new(text, LENGTH).into()
 }
 
-/// Inert: a text of ours with names from elsewhere in it.
+/// Makes a text of ours inert, because it contains foreign names.
 pub(super) fn inert(text: &str) -> String {
     PeerText::new(text, 4 * LENGTH).into()
 }

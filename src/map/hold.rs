@@ -1,4 +1,5 @@
-//! The map's own connections: one to each address, and one WebSocket that is held open while `/proc` is looked at.
+//! The map's own connections: one to each address, and one WebSocket that is held open while
+//! `/proc` is read.
 //!
 //! It sends an upgrade request and nothing else: no credential, no query of the URL, no connect request.
 
@@ -31,26 +32,26 @@ use crate::session::record::GatewayErrorKind as Kind;
 use crate::upstream::errno;
 use crate::upstream::pinned::Pinned;
 
-/// For one connection: one lost packet costs a second (RFC 6298 section 2).
+/// Time limit for one connection: one lost packet costs a second (RFC 6298 section 2).
 const CONNECT: Duration = Duration::from_millis(1500);
 
-/// For TLS and the answer to the upgrade.
+/// Time limit for TLS and the answer to the upgrade.
 const ANSWER: Duration = Duration::from_millis(2500);
 
-/// For a polite end.
+/// Time limit for the closing handshake.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// A stranger may send any message while we say goodbye: no longer one is kept, as in `wstap probe`.
+/// Maximum size of a message, as in `wstap probe`: the peer may send anything while we close.
 const MESSAGE: usize = 4 << 20;
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The system said so.
+    /// The system's error.
     Kind(Kind),
     /// Nothing came back.
     NoAnswer,
-    /// The budget ended first: that says nothing.
+    /// The budget ended first, so the result is unknown.
     OutOfTime,
 }
 
@@ -74,9 +75,9 @@ pub(super) async fn connect_unix(path: &Path, deadline: Instant) -> io::Result<U
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// A connection that is held open, and what was answered to the upgrade.
+/// A connection that is held open, and the answer to the upgrade.
 pub(super) struct Held {
-    /// `None`: there was no answer of HTTP.
+    /// `None`: there was no HTTP answer.
     pub(super) status: Option<StatusCode>,
     socket: Option<WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>>,
     sender: Option<http1::SendRequest<Empty<Bytes>>>,
@@ -93,7 +94,7 @@ impl Held {
         }
     }
 
-    /// Asks for a WebSocket on this connection, and holds what comes of it.
+    /// Asks for a WebSocket on this connection, and holds it open.
     pub(super) async fn on(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         target: &Target,
@@ -113,7 +114,7 @@ impl Held {
         let Ok(Ok((mut sender, driver))) = timeout_at(limit, secured).await else {
             return Self::nothing();
         };
-        // It ends with this.
+        // The task ends with the connection.
         let driver = tokio::spawn(async move {
             let _ = driver.with_upgrades().await;
         });
@@ -167,7 +168,7 @@ impl Held {
     }
 }
 
-/// TLS in which any certificate is good: nothing secret is sent.
+/// TLS that accepts any certificate: nothing secret is sent.
 async fn secure(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     target: &Target,

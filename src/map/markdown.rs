@@ -1,4 +1,4 @@
-//! The map for merge requests and tickets: a paragraph, a mermaid graph, and what is claimed.
+//! The map for merge requests and tickets: a paragraph, a mermaid graph, and the claims of ports.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::graph::{Claim, Edge, Map};
 use crate::probe::formats::{cell, commands};
 use crate::verdict::words::human_ms;
 
-/// GitHub Flavored Markdown.
+/// The map as GitHub Flavored Markdown.
 pub(super) fn markdown(map: &Map) -> String {
     let outcome = match &map.broken {
         Some(broken) => format!(
@@ -86,7 +86,7 @@ fn arrow(edge: &Edge) -> &'static str {
     }
 }
 
-/// Text in a label of mermaid, which has entities of its own.
+/// Escapes text for a mermaid label, with mermaid's own entities.
 fn quoted(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,5 @@
-//! From a process to the next: the connection that it has made for ours, or why none is known.
+//! Follows the path from a process to the next one: the connection that it opened for ours, or why
+//! none is known.
 
 use std::collections::HashMap;
 
@@ -7,8 +8,8 @@ use super::scan::{Netns, Scan};
 use super::trace::{Arrived, Connection, Doubted, Tracer, published_proxy};
 use crate::transport::holder::{TcpSocket, TcpState};
 
-/// Programs that forward, by their names: a connection that they make with ours is for ours, and without one their end
-/// is not the gateway.
+/// Names of programs that forward: a connection that they open while ours is open is for ours, and
+/// without one the path does not end at the gateway.
 const FORWARDERS: [&str; 10] = [
     "caddy",
     "cloudflared",
@@ -23,7 +24,7 @@ const FORWARDERS: [&str; 10] = [
 ];
 
 impl Tracer<'_> {
-    /// From a process to where it has connected for us; `None` where the path ends.
+    /// Follows a process to the address that it connected to for us; `None` if the path ends.
     pub(super) fn onward(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
         if self.cut || self.during.cut {
             let node = self.graph.add(Node::new(Kind::Address, "not known"));
@@ -82,9 +83,10 @@ impl Tracer<'_> {
         }
     }
 
-    /// Of the connections of a process that is no known forwarder those that it made in an earlier hold too; `None`
-    /// where that ends the path. A gateway calls models and channels at any time, so one connection that came and went
-    /// with ours is a coincidence, and one that is only tried says nothing.
+    /// For a process that is not a known forwarder, keeps only connections that it also made in an
+    /// earlier hold; `None` if that ends the path. A gateway calls models and channels at any time,
+    /// so a single connection that came and went with ours may be a coincidence, and one that was
+    /// only attempted proves nothing.
     fn of_both_holds(
         &mut self,
         arrived: &Arrived,
@@ -96,7 +98,7 @@ impl Tracer<'_> {
         let nothing = Doubted::new();
         let earlier = match self.earlier {
             Some(earlier) => earlier,
-            // What this hold shows is asked again in the second one.
+            // A second hold must confirm the connections of this one.
             None if !made.is_empty() => return Some(made),
             None => &nothing,
         };
@@ -120,7 +122,7 @@ impl Tracer<'_> {
         None
     }
 
-    /// docker-proxy without a connection onward: where its arguments lead to.
+    /// docker-proxy without an onward connection: follows its arguments instead.
     fn published_end(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
         let pid = *arrived.pids.first()?;
         let process = self.during.processes.get(&pid)?;
@@ -139,12 +141,13 @@ impl Tracer<'_> {
         None
     }
 
-    /// A process without a connection onward.
+    /// Handles a process without an onward connection.
     fn end(&mut self, arrived: &Arrived) {
         let failed = self
             .status
             .is_some_and(|status| (502..=504).contains(&status));
-        // Servers answer 503 too, as OpenClaw does while it ends: only of a forwarder it says that the way is broken.
+        // Servers answer 503 too, as OpenClaw does while it stops: only from a forwarder does it
+        // mean that the path is broken.
         if !is_forwarder(&arrived.name) {
             return;
         }
@@ -200,7 +203,7 @@ fn is_forwarder(name: &str) -> bool {
     FORWARDERS.contains(&name)
 }
 
-/// Whether this end has made the connection: nobody listens at its own address.
+/// Whether this end opened the connection: nothing listens at its own address.
 pub(super) fn is_outgoing(scan: &Scan, netns: Netns, socket: &TcpSocket) -> bool {
     let connects = !matches!(socket.state, TcpState::Listen | TcpState::Other);
     connects && scan.listener(netns, socket.local).is_none()

@@ -10,17 +10,17 @@ use crate::terminal::Look;
 use crate::terminal::text::{blanks, columns, cut, pad, wrap};
 use crate::verdict::words::human_ms;
 
-/// Lines of a terminal that nobody has enlarged.
+/// Lines of a terminal of standard size.
 const LINES: usize = 24;
 
-/// And its columns.
+/// Columns of a terminal of standard size.
 const COLUMNS: usize = 80;
 
-/// Columns of the mark and of the kind.
+/// Width of the columns for the mark and the kind.
 const MARK: usize = 6;
 const KIND: usize = 9;
 
-/// Lines of claims, of a reason and of advice.
+/// Maximum number of lines for claims, for a reason and for advice.
 const CLAIMS: usize = 5;
 const REASON: usize = 4;
 const NEXT: usize = 4;
@@ -32,7 +32,7 @@ struct Part {
     lines: Vec<String>,
 }
 
-/// All of it.
+/// The whole page.
 pub(super) fn text(map: &Map, look: Look) -> String {
     let width = look.page().min(COLUMNS);
     let bold = Style::new().bold();
@@ -66,7 +66,7 @@ pub(super) fn text(map: &Map, look: Look) -> String {
     text
 }
 
-/// The nodes within so many lines: first the words that explain are cut, then the middle.
+/// The nodes within `room` lines: explanations are cut first, then nodes in the middle.
 fn nodes(map: &Map, width: usize, room: usize) -> Vec<Part> {
     let build = |most: usize, explains: bool| -> Vec<Part> {
         let nodes = map.nodes.iter();
@@ -85,7 +85,7 @@ fn nodes(map: &Map, width: usize, room: usize) -> Vec<Part> {
     let broken = map.broken.as_ref().and_then(|it| map.edges.get(it.edge));
     let broken = broken.map_or(usize::MAX, |edge| edge.to);
     let mut kept = vec![true; parts.len()];
-    // From the last but one up to the second; around the broken edge it stays.
+    // Cut from the last but one up to the second, except around the broken edge.
     let middle = 1..parts.len().saturating_sub(1);
     for at in middle.rev().filter(|at| at.abs_diff(broken) > 1) {
         if lines(&without(&parts, &kept)) <= room {
@@ -100,7 +100,7 @@ fn nodes(map: &Map, width: usize, room: usize) -> Vec<Part> {
     parts
 }
 
-/// The parts that are kept, with a line where others were.
+/// The parts that are kept, with a line in place of the others.
 fn without(parts: &[Part], kept: &[bool]) -> Vec<Part> {
     let style = Style::new().dimmed();
     let mut shown = Vec::new();
@@ -205,7 +205,7 @@ fn claims(claims: &Claims, width: usize) -> Vec<String> {
     all.iter().map(|line| cut(line, width)).collect()
 }
 
-/// Wrapped text after `front`, at most so many lines.
+/// Wrapped text after `front`, in at most `most` lines.
 fn indented(front: &str, text: &str, width: usize, most: usize, style: Style) -> Part {
     let margin = columns(front);
     let room = width.saturating_sub(margin);
@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    /// A map with so many nodes, whose edge `broken` is broken, if it has that.
+    /// A map with `count` nodes, whose edge `broken` is broken, if it exists.
     fn map(count: usize, label: &str, broken: usize, ports: u16) -> Map {
         let mut graph = Graph::default();
         for nth in 0..count {

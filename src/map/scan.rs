@@ -1,7 +1,7 @@
-//! One look at `/proc`: processes, their network namespaces, and which sockets are whose.
+//! One scan of `/proc`: processes, their network namespaces, and the owners of sockets.
 //!
-//! Every question of the map is answered from such a look, so that a host with thousands of processes is read three
-//! times in all and not once a question.
+//! The map is made from such scans alone, so that a host with thousands of processes is scanned
+//! three times in all and not once per question.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -17,23 +17,23 @@ use crate::place::netns_of;
 use crate::session::text::PeerText;
 use crate::transport::holder::{TcpSocket, TcpState, tcp_sockets};
 
-/// Processes that are looked at.
+/// Maximum number of processes that are read.
 const PROCESSES: usize = 20_000;
 
-/// Descriptors of a process that are looked at.
+/// Maximum number of descriptors that are read of a process.
 const DESCRIPTORS: usize = 20_000;
 
-/// Network namespaces whose tables are read.
+/// Maximum number of network namespaces whose tables are read.
 const NAMESPACES: usize = 512;
 
-/// What to do where processes are not seen.
+/// Advice if processes are not visible.
 const UNSEEN: &str =
     "no process that is seen here has it: run it on the host as root, or with --pid host";
 
-/// The kernel's own limit of a process's name.
+/// The kernel's own limit for a process's name.
 const NAME: usize = 16;
 
-/// No more is read of one file.
+/// Maximum number of bytes that are read from one file.
 const MOST: u64 = 4 << 20;
 
 /// The inode of a network namespace: the number in `net:[4026531840]`.
@@ -44,9 +44,9 @@ pub(super) type Netns = u64;
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) parent: u32,
-    /// As it calls itself, inert.
+    /// The name that it gives itself, inert.
     pub(super) name: String,
-    /// `None` where we may not look.
+    /// `None` if we lack the permission.
     pub(super) netns: Option<Netns>,
     /// Inodes of its sockets.
     pub(super) sockets: BTreeSet<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Process {
 pub(super) struct Network {
     pub(super) addresses: BTreeSet<IpAddr>,
     pub(super) tcp: Vec<TcpSocket>,
-    /// Those of them that listen, by their ports.
+    /// The listening ones, by their ports.
     listening: HashMap<u16, Vec<TcpSocket>>,
     pub(super) unix: Vec<UnixSocket>,
 }
@@ -72,24 +72,24 @@ pub(super) struct UnixSocket {
     pub(super) listens: bool,
 }
 
-/// The look.
+/// The scan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) networks: BTreeMap<Netns, Network>,
     /// Processes by the inodes of their sockets.
     holders: HashMap<u64, Vec<u32>>,
-    /// Processes that we may not look into.
+    /// Number of processes that we have no permission to read.
     hidden: usize,
-    /// Time was over before all processes were looked at.
+    /// The time was over before all processes were read.
     pub(super) cut: bool,
 }
 
 impl Scan {
-    /// Looks now, until `end`. `home` is the network namespace that this process is in.
+    /// Scans now, until `end` at most. `home` is the network namespace of this process.
     pub(super) fn take(home: Netns, end: Instant) -> Self {
         let mut scan = Self::default();
-        // A namespace that was entered by its file need not have a process.
+        // A namespace that was entered by its file may have no process.
         let own = Path::new("/proc/self/net");
         scan.networks.insert(home, Network::read(own));
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -123,7 +123,7 @@ impl Scan {
         scan
     }
 
-    /// Why a process is not seen, and what to do.
+    /// Why a process is not visible, and what to do.
     pub(super) fn why_unseen(&self) -> String {
         match self.hidden {
             _ if self.cut => {
@@ -144,7 +144,7 @@ impl Scan {
 
     /// Processes with this socket, lowest id first.
     pub(super) fn holders(&self, inode: u64) -> Vec<&Process> {
-        // Connections that nobody has accepted yet all have this number.
+        // All connections that have not been accepted yet have this number.
         let pids = Some(inode)
             .filter(|it| *it != 0)
             .and_then(|it| self.holders.get(&it));
@@ -162,7 +162,7 @@ impl Scan {
         sockets.cloned().unwrap_or_default()
     }
 
-    /// The one of them that a connection to `addr` reaches: the most specific.
+    /// The listener that a connection to `addr` reaches: the most specific one.
     pub(super) fn listener(&self, netns: Netns, addr: SocketAddr) -> Option<TcpSocket> {
         let ip = addr.ip().to_canonical();
         let all = self.listeners(netns, addr.port());
@@ -171,7 +171,7 @@ impl Scan {
         };
         let exact = find(&|bound| bound == ip);
         let any = || find(&|bound| bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4());
-        // `[::]` takes IPv4 too, unless it is set not to.
+        // `[::]` takes IPv4 too, unless IPV6_V6ONLY is set.
         let dual = || find(&|bound| bound.is_unspecified() && bound.is_ipv6());
         exact.or_else(any).or_else(dual).copied()
     }
@@ -193,13 +193,13 @@ impl Scan {
             .flat_map(|(netns, network)| network.tcp.iter().map(|socket| (*netns, socket)))
     }
 
-    /// Its name and those of its parents, itself first.
+    /// The process and its ancestors, itself first.
     pub(super) fn line(&self, pid: u32) -> Vec<&Process> {
         let mut line = Vec::new();
         let mut next = self.processes.get(&pid);
         while let Some(process) = next {
             line.push(process);
-            // Ids are used again: a circle must end.
+            // Process ids are reused, so a cycle is possible: it must end.
             next = Some(process.parent)
                 .filter(|_| line.len() < 64)
                 .and_then(|parent| self.processes.get(&parent));
@@ -209,7 +209,7 @@ impl Scan {
 }
 
 impl Network {
-    /// Of a namespace that no process is in: a thread goes there to look, if it may.
+    /// Reads a namespace that has no process: a thread enters it, if permitted.
     fn inside(path: &Path) -> Option<Self> {
         let file = File::open(path).ok()?;
         let look = move || {
@@ -237,7 +237,7 @@ impl Network {
     }
 }
 
-/// Its sockets now: of the processes of an earlier look only these are asked for again.
+/// The sockets of a process now: the only part of an earlier scan that is read again.
 pub(super) fn sockets_of(pid: u32) -> Option<BTreeSet<u64>> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let links = descriptors
@@ -250,7 +250,7 @@ pub(super) fn sockets_of(pid: u32) -> Option<BTreeSet<u64>> {
     Some(inodes.collect())
 }
 
-/// Inodes of the connections that are open on both sides now, in the network of a process.
+/// Inodes of the connections that are open in both directions now, in the network of a process.
 pub(super) fn open_connections(pid: u32) -> BTreeSet<u64> {
     let sockets = tcp_sockets(Path::new(&format!("/proc/{pid}/net")));
     let open = sockets
@@ -278,7 +278,7 @@ fn read_process(pid: u32, folder: &Path) -> Option<Process> {
     })
 }
 
-/// By `proc_pid_stat(5)`: the name may have spaces and parentheses.
+/// Parses `proc_pid_stat(5)`: the name may contain spaces and parentheses.
 fn name_and_parent(stat: &str) -> Option<(String, u32)> {
     let (before, fields) = stat.rsplit_once(") ")?;
     let (_, name) = before.split_once(" (")?;
@@ -286,7 +286,8 @@ fn name_and_parent(stat: &str) -> Option<(String, u32)> {
     Some((PeerText::new(name, NAME).into(), parent))
 }
 
-/// Network namespaces that are mounted, as `ip netns` and engines do it: `… net:[4026532323] /run/netns/NAME …`.
+/// Mounted network namespaces, as `ip netns` and engines create them: `… net:[4026532323]
+/// /run/netns/NAME …`.
 fn mounted(mounts: &str) -> Vec<(Netns, PathBuf)> {
     let lines = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(3);
@@ -296,7 +297,7 @@ fn mounted(mounts: &str) -> Vec<(Netns, PathBuf)> {
     lines.take(NAMESPACES).collect()
 }
 
-/// At most so much of a file; nothing where it cannot be read.
+/// The first [`MOST`] bytes of a file; empty if it cannot be read.
 fn text(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(path) {
@@ -318,7 +319,7 @@ fn local_v4(trie: &str) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// From `if_inet6`: 32 digits, then what does not matter here.
+/// Addresses of this network, from `if_inet6`: 32 digits, then fields that do not matter here.
 fn local_v6(table: &str) -> impl Iterator<Item = IpAddr> {
     table.lines().filter_map(|line| {
         let digits = line.split(' ').next().filter(|it| it.len() == 32)?;
@@ -327,7 +328,7 @@ fn local_v6(table: &str) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`. The flag 0x10000 is that of a socket that listens.
+/// `Num RefCount Protocol Flags Type St Inode Path`. The flag 0x10000 marks a listening socket.
 fn unix_sockets(table: &str) -> Vec<UnixSocket> {
     let sockets = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();

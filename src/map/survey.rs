@@ -1,5 +1,5 @@
-//! Makes the map: the client, the name, its addresses, one connection that is held, and what the looks at `/proc`
-//! before, during and after it say.
+//! Makes the map: the client, the name, its addresses, one connection that is held open, and the
+//! scans of `/proc` before, during and after it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,7 +29,7 @@ use crate::session::moment::millis;
 use crate::session::record::GatewayErrorKind;
 use crate::verdict::words::error_words;
 
-/// After the budget: a connection that took all of it is looked at nevertheless.
+/// Extra time after the budget, so that a connection that took all of it is still scanned.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// The map, within the budget.
@@ -72,23 +72,23 @@ struct Survey<'a> {
     deadline: Instant,
     home: Netns,
     graph: Graph,
-    /// The last look.
+    /// The last scan.
     scan: Scan,
     /// Why the client's namespace is the wrong one, and what to do.
     stale: Option<(String, String)>,
     passed: Vec<(Netns, u16)>,
-    /// The address of the host that was dialled, if it was one.
+    /// The dialled address, if it belongs to the host.
     at_host: Option<SocketAddr>,
-    /// What was answered to the upgrade.
+    /// Status of the answer to the upgrade.
     status: Option<u16>,
 }
 
-/// What was seen of one connection that was held.
+/// Observations of one connection that was held open.
 struct Look {
     during: Scan,
-    /// Sockets that others have made meanwhile and kept.
+    /// Sockets that other processes opened meanwhile and kept.
     persisting: BTreeSet<u64>,
-    /// Time was over before that was seen.
+    /// The time was over before that was known.
     cut: bool,
     status: Option<u16>,
 }
@@ -100,9 +100,10 @@ struct Tried {
 }
 
 impl Survey<'_> {
-    /// A namespace of the client that is no longer the gateway's breaks the first edge if that is why no connection
-    /// comes about, or if the client looks for the gateway in it. Otherwise it is noted: other addresses are reached
-    /// from there as well.
+    /// If the client's namespace is no longer the gateway's, this breaks the first edge when it is
+    /// the reason why no connection can be made, or when the client looks for the gateway in that
+    /// namespace. Otherwise it is only noted, because other addresses can be reached from there as
+    /// well.
     fn judge_namespace(&mut self, breaks: bool) {
         let Some((because, next)) = self.stale.take() else {
             return;
@@ -203,7 +204,8 @@ impl Survey<'_> {
         self.trace(None, None, |tracer| tracer.owner(home, addr))
     }
 
-    /// The other addresses, and the edges of those that fail for no reason of this place.
+    /// Adds the other addresses, and returns the edges of those that fail for a reason outside of
+    /// this place.
     fn dead(&mut self, at: usize, all: &[Tried]) -> Vec<(usize, String)> {
         let mut dead = Vec::new();
         for tried in all {
@@ -233,7 +235,7 @@ impl Survey<'_> {
         let look = self.release(held.0, during, held.1, &[]).await;
         let connection = |local: Option<SocketAddr>, netns| Connection {
             netns,
-            // Nobody has this address: only the tables are asked then.
+            // No connection has this address: then only the tables are searched.
             local: local.unwrap_or_else(|| SocketAddr::new(addr.ip(), 0)),
             remote: addr,
             makers: vec![std::process::id()],
@@ -255,8 +257,8 @@ impl Survey<'_> {
         self.last_look(look, Some(&doubted), |tracer| tracer.follow(node, second));
     }
 
-    /// Follows for a try: what processes that are no known forwarders connected to, which a second hold must confirm;
-    /// `None` if they did not.
+    /// Follows provisionally: returns the connections of processes that are not known forwarders,
+    /// which a second hold must confirm; `None` if there are none.
     fn first_look(&mut self, look: &Look, work: impl FnOnce(&mut Tracer<'_>)) -> Option<Doubted> {
         let mut tracer = Tracer {
             graph: self.graph.clone(),
@@ -276,7 +278,7 @@ impl Survey<'_> {
         Some(tracer.doubted).filter(|it| !it.is_empty())
     }
 
-    /// Follows what was seen last, with what an earlier hold showed.
+    /// Follows the last hold, with the result of an earlier one.
     fn last_look(
         &mut self,
         look: Look,
@@ -287,7 +289,7 @@ impl Survey<'_> {
         self.trace(Some(look), earlier, work);
     }
 
-    /// Holds a connection while it is looked at `/proc`.
+    /// Holds a connection open while `/proc` is scanned.
     async fn held(&self, stream: Option<TcpStream>) -> ((Option<Held>, Option<u16>), Scan) {
         let held = match stream {
             Some(stream) => Some(Held::on(stream, self.target, self.deadline).await),
@@ -298,13 +300,13 @@ impl Survey<'_> {
         ((held, status.map(|it| it.as_u16())), during)
     }
 
-    /// When the last look ends.
+    /// When the last scan ends.
     fn end(&self) -> Instant {
         self.deadline + LAST_LOOK
     }
 
-    /// Ends our connection, and looks which sockets others have made meanwhile and keep. `pids` have accepted a
-    /// connection to a unix socket.
+    /// Ends our connection, and finds the sockets that other processes opened meanwhile and keep.
+    /// `pids` have accepted a connection to a unix socket.
     async fn release(
         &self,
         held: Option<Held>,
@@ -325,7 +327,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Lends everything to a tracer; `during` becomes the last look.
+    /// Lends everything to a tracer; `during` becomes the last scan.
     fn trace<T>(
         &mut self,
         look: Option<Look>,
@@ -359,7 +361,7 @@ impl Survey<'_> {
     async fn unix(&mut self, path: &Path) {
         let shown = self.entered.socket.clone().unwrap_or_default();
         let label = format!("unix:{shown}");
-        // A path has nothing to do with the network.
+        // A socket path does not depend on the network.
         self.judge_namespace(false);
         let node = self.graph.add(Node::new(Kind::Address, &label));
         let is_socket = std::fs::metadata(path).map(|it| it.file_type().is_socket());
@@ -413,7 +415,8 @@ impl Survey<'_> {
         });
     }
 
-    /// Holds a connection to a unix socket; also the process that listens and those that have accepted.
+    /// Holds a connection to a unix socket; also returns the listening process and those that have
+    /// accepted.
     async fn held_unix(&self, stream: UnixStream, shown: &str) -> (Look, (Option<u32>, Vec<u32>)) {
         let peer = stream.peer_cred().ok().and_then(|it| it.pid());
         let peer = peer.and_then(|pid| u32::try_from(pid).ok());
@@ -429,7 +432,7 @@ impl Survey<'_> {
     fn finish(mut self) -> Map {
         let mut nodes = self.graph.nodes.iter_mut().rev();
         let end = nodes.find(|it| it.kind == Kind::Process && it.pid.is_some());
-        // What refuses a WebSocket need not be the gateway.
+        // A server that refuses a WebSocket may not be the gateway.
         let refusal = self.status.filter(|it| *it != 101);
         let end = match (end, refusal) {
             (Some(node), Some(status)) => {
@@ -476,8 +479,8 @@ impl Survey<'_> {
     }
 }
 
-/// That it failed says nothing about the gateway: `localhost` has two addresses and most servers listen on one, and a
-/// place need not have IPv6.
+/// The failure says nothing about the gateway: `localhost` has two addresses and most servers
+/// listen on one, and a place may have no IPv6.
 fn is_local(tried: &Tried) -> bool {
     match tried.outcome {
         Err(Failure::Kind(GatewayErrorKind::Refused)) => tried.addr.ip().is_loopback(),
@@ -497,7 +500,7 @@ fn failure_words(failure: Failure) -> String {
     }
 }
 
-/// Processes that have accepted a connection at this path since the last look.
+/// Processes that have accepted a connection at this path since the last scan.
 fn accepted_unix(before: &Scan, during: &Scan, path: &str) -> Vec<u32> {
     let networks = during.networks.values();
     let sockets = networks.flat_map(|it| it.unix.iter());

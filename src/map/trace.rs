@@ -1,8 +1,9 @@
 //! Follows a connection from its client to the process at its end.
 //!
-//! A connection of ours is in the table of the process that has accepted it, so the table says which one that is,
-//! whatever translated the address on the way. What that process has connected to since, and ended when ours ended, is the
-//! next part of the way. Nothing is concluded from configuration files.
+//! Our connection is in the socket table of the process that accepted it, so the table identifies
+//! that process, whatever translated the address on the way. A connection that this process opened
+//! since then, and closed when ours ended, is the next part of the path. Nothing is concluded from
+//! configuration files.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,50 +13,50 @@ use super::graph::{By, Graph, Kind, Node};
 use super::scan::{Netns, Process, Scan};
 use crate::transport::holder::{TcpSocket, TcpState};
 
-/// Processes on the way, at most.
+/// Maximum number of processes on the path.
 const HOPS: usize = 4;
 
-/// What is needed to follow.
+/// The inputs and results of following a connection.
 pub(super) struct Tracer<'a> {
     pub(super) graph: Graph,
     pub(super) facts: &'a Facts,
-    /// Before the connection was made.
+    /// The scan before the connection was made.
     pub(super) before: &'a Scan,
-    /// While it was open.
+    /// The scan while it was open.
     pub(super) during: &'a Scan,
-    /// Sockets that are new since `before` and still there after our connection had ended.
+    /// Sockets that are new since `before` and were still open after our connection had ended.
     pub(super) persisting: &'a BTreeSet<u64>,
-    /// Time was over before it was seen who keeps what.
+    /// The time was over before `persisting` was complete.
     pub(super) cut: bool,
-    /// What was answered to the upgrade.
+    /// Status of the answer to the upgrade.
     pub(super) status: Option<u16>,
     /// The network namespace whose ports the engine publishes.
     pub(super) host: Netns,
-    /// Listening sockets that were passed, for the claims.
+    /// Listening sockets on the path, for the claims.
     pub(super) passed: Vec<(Netns, u16)>,
-    /// Addresses that were followed: a process may be on the way twice.
+    /// Addresses that were followed: a process may be on the path twice.
     pub(super) followed: BTreeSet<(Netns, SocketAddr)>,
-    /// Connections of processes that are no known forwarders.
+    /// Connections of processes that are not known forwarders.
     pub(super) doubted: Doubted,
-    /// Those of the hold before this one; `None` while there was none.
+    /// The doubted connections of the previous hold; `None` if there was none.
     pub(super) earlier: Option<&'a Doubted>,
 }
 
-/// Names of processes, and where they have connected to while our connection was open.
+/// Names of processes, and the addresses that they connected to while our connection was open.
 pub(super) type Doubted = BTreeSet<(String, Netns, SocketAddr)>;
 
-/// A connection that somebody has made.
+/// A connection, seen from the end that opened it.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    /// Of the one who made it.
+    /// Network namespace of that end.
     pub(super) netns: Netns,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
-    /// Who made it, if processes are known.
+    /// The processes that opened it, if known.
     pub(super) makers: Vec<u32>,
 }
 
-/// The process that a connection has come to.
+/// The process that accepted a connection.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) node: usize,
@@ -78,8 +79,8 @@ impl Tracer<'_> {
         self.graph.unseen(at, node, &why_not);
     }
 
-    /// Follows a connection to a unix socket from the node of its path: to the process that listens, and what those
-    /// that accepted it have connected to.
+    /// Follows a connection to a unix socket from the node of its path: to the listening process,
+    /// and to the connections of those that accepted it.
     pub(super) fn follow_unix(
         &mut self,
         node: usize,
@@ -96,7 +97,7 @@ impl Tracer<'_> {
         };
         let end = self.process_node(process);
         let end = self.graph.add(end);
-        // The kernel names the listening process to the one that connects (SO_PEERCRED).
+        // The kernel reports the listening process to the connecting one (SO_PEERCRED).
         self.graph.seen(listener, end, By::Socket);
         let mut pids = accepted.clone();
         if pids.is_empty() {
@@ -105,7 +106,7 @@ impl Tracer<'_> {
         self.follow_process(end, pids, process.name.clone());
     }
 
-    /// Follows what these processes have connected to, the first of which has this node.
+    /// Follows the connections of these processes, the first of which has this node.
     fn follow_process(&mut self, node: usize, pids: Vec<u32>, name: String) {
         let arrived = Arrived { node, pids, name };
         if let Some((at, connection)) = self.onward(&arrived) {
@@ -113,7 +114,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// The accepted end of a connection that one of these processes has made.
+    /// The accepted end of a connection that one of these processes opened.
     fn accepted(&self, connection: &Connection) -> Option<(Netns, TcpSocket)> {
         let Connection {
             netns,
@@ -130,7 +131,8 @@ impl Tracer<'_> {
             .tcp()
             .filter(|(at, socket)| is_end(socket) && !(*at == netns && same(socket.local, local)))
             .filter(|(_, socket)| {
-                // See `imitates`: the tap's own end of ours is not the end of its connection.
+                // See `imitates`: a tap's accepted end of our connection is not the end of its
+                // onward connection.
                 let mut holders = self.during.holders(socket.inode).into_iter();
                 !holders.any(|it| connection.makers.contains(&it.pid))
             })
@@ -150,7 +152,8 @@ impl Tracer<'_> {
         match (direct.as_slice(), ends.as_slice()) {
             ([one], _) => Some(*one),
             ([], [one]) => {
-                // Two networks may have the same addresses: what was there before is another's.
+                // Two networks may have the same addresses: a socket that existed before belongs to
+                // another connection.
                 let is_new = self.before.tcp().all(|(at, socket)| {
                     at != one.0 || !same(socket.local, one.1.local) || !is_end(socket)
                 });
@@ -163,8 +166,8 @@ impl Tracer<'_> {
         }
     }
 
-    /// Whether the process with this socket has another one with our own address: a tap in the path connects onward
-    /// with its client's address, and both ends look as if they were ours.
+    /// Whether the process with this socket has another one with our own address: a tap in the path
+    /// connects onward with its client's address, so both of its sockets look like ours.
     fn imitates(&self, inode: u64, connection: &Connection) -> bool {
         let holders = self.during.holders(inode);
         let mut alike = self.during.tcp().filter(|(_, socket)| {
@@ -177,7 +180,7 @@ impl Tracer<'_> {
         })
     }
 
-    /// Whether a process has accepted a connection past the one that listens there.
+    /// Whether a process other than the listener of that port accepted the connection.
     fn is_redirected(&self, netns: Netns, socket: &TcpSocket) -> bool {
         let Some(listener) = self.during.listener(netns, socket.local) else {
             return false;
@@ -190,7 +193,8 @@ impl Tracer<'_> {
         !own.is_empty() && !holders.is_empty() && !self.are_related(&own, &holders)
     }
 
-    /// Whether some are the others, or their parents: servers accept in children, and some hand connections over.
+    /// Whether two sets of processes overlap, or one has parents of the other: servers accept in
+    /// children, and some hand connections over.
     fn are_related(&self, some: &[&Process], others: &[&Process]) -> bool {
         let descends = |one: &Process, from: &Process| {
             let line = self.during.line(one.pid);
@@ -202,7 +206,7 @@ impl Tracer<'_> {
         })
     }
 
-    /// From the node of an address to the process there; `None` where the path ends.
+    /// Follows the path from the node of an address to the process there; `None` if it ends.
     fn arrive(&mut self, at: usize, connection: &Connection) -> Option<Arrived> {
         let Some((netns, socket)) = self.accepted(connection) else {
             return self.arrive_unseen(at, connection.netns, connection.remote);
@@ -221,7 +225,7 @@ impl Tracer<'_> {
             let own = listener.map(|it| self.during.holders(it.inode));
             holders = own.unwrap_or_default();
         } else if self.is_redirected(netns, &socket) {
-            // As `wstap attach` does it.
+            // As `wstap attach` does.
             let label = "redirected by a packet filter, past the listener of that port";
             let nat = self.graph.add(Node::new(Kind::Nat, label).at(netns));
             self.graph.seen(at, nat, By::Socket);
@@ -235,7 +239,8 @@ impl Tracer<'_> {
         self.process(node, netns, &holders, By::Proc)
     }
 
-    /// The same where our connection is in no table that is seen: what the tables and the engine say of the address.
+    /// The same if our connection is in no visible table: uses what the tables and the engine say
+    /// about the address.
     pub(super) fn arrive_unseen(
         &mut self,
         at: usize,
@@ -285,8 +290,8 @@ impl Tracer<'_> {
             return Some(from);
         }
         let owners = self.during.owners(addr.ip());
-        // Networks that are not connected may have the same addresses. The client's own comes first, then the host,
-        // which is its router, then what the engine says.
+        // Networks that are not connected may have the same addresses. The client's own comes
+        // first, then the host, which is its router, then the engine's answer.
         let mut first = [Some(from), Some(self.host), self.by_engine(addr)].into_iter();
         let first = first.find_map(|netns| netns.filter(|it| owners.contains(it)));
         first.or(match owners[..] {
@@ -301,7 +306,7 @@ impl Tracer<'_> {
         self.during.processes.get(&pid)?.netns
     }
 
-    /// An address that no network has which is seen here.
+    /// Label and explanation for an address that no visible network has.
     fn of_nobody(&self, addr: SocketAddr) -> (String, String) {
         if let Some(container) = self.facts.by_ip(addr.ip()) {
             let label = super::facts::described(container).words();
@@ -360,7 +365,7 @@ impl Tracer<'_> {
         self.graph.add(Node::new(Kind::Listener, &label).at(netns))
     }
 
-    /// From the node of a listener to its process.
+    /// Follows the path from the node of a listener to its process.
     fn process(
         &mut self,
         at: usize,
@@ -441,10 +446,10 @@ pub(super) fn port_words(port: &Published<'_>) -> String {
     )
 }
 
-/// docker-proxy among these processes, and where it leads to: its arguments have no secret.
+/// docker-proxy among these processes, and its target. Its arguments contain no secret.
 pub(super) fn published_proxy(holders: &[&Process]) -> Option<(u32, SocketAddr)> {
     let proxy = holders.iter().find(|it| it.name == "docker-proxy")?;
-    // Any process can call itself so.
+    // Any process can take this name.
     let program = std::fs::read_link(format!("/proc/{}/exe", proxy.pid)).ok()?;
     if !program.file_name()?.to_str()?.starts_with("docker-proxy") {
         return None;

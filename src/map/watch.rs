@@ -1,4 +1,5 @@
-//! Connections that others have made while ours was open, and which of them outlive it: those are not for ours.
+//! Watches connections that other processes opened while ours was open: those that outlive it are
+//! not for ours.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -12,18 +13,18 @@ use crate::transport::holder::TcpState;
 /// How long sockets that belong to our connection may outlive it.
 const GONE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether they are gone.
+/// Interval between checks whether they are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Sockets that are watched.
+/// Maximum number of sockets that are watched.
 const MOST: usize = 1000;
 
 /// Sockets by their processes, so that the descriptors of a process are read once a round.
 pub(super) struct Suspects(BTreeMap<u32, BTreeSet<u64>>);
 
 impl Suspects {
-    /// Connections that are new since `before`, of processes that have accepted one since then, as every process on
-    /// the way has. `pids` have accepted a connection to a unix socket.
+    /// Connections that are new since `before`, of processes that have accepted one since then, as
+    /// every process on the path has. `pids` have accepted a connection to a unix socket.
     pub(super) fn find(before: &Scan, during: &Scan, pids: &[u32]) -> Self {
         let own = std::process::id();
         let mut accepting: BTreeSet<u32> = pids.iter().copied().collect();
@@ -49,7 +50,8 @@ impl Suspects {
         Self(suspects)
     }
 
-    /// Those that persist after our connection has ended, and whether `end` came before that was seen.
+    /// The sockets that persist after our connection has ended, and whether `end` came before that
+    /// was known.
     pub(super) async fn persisting(self, during: &Scan, end: Instant) -> (BTreeSet<u64>, bool) {
         let Self(mut suspects) = self;
         let limit = end.min(Instant::now() + GONE);

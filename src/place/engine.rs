@@ -1,4 +1,4 @@
-//! Asks a container engine which process a container is, and which containers there are. Only GET requests.
+//! Asks a container engine for its containers and their main processes, with GET requests only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -23,20 +23,20 @@ use tokio::time::timeout;
 /// Where engines listen, unless `DOCKER_HOST` says otherwise. Podman answers the same requests.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
-/// For one request, unless the caller has less time.
+/// Time limit for one request, unless the caller has less time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
-/// No answer is longer.
+/// Maximum size of an answer.
 const MOST: usize = 8 << 20;
 
-/// Seconds between the start of a container's process and the time that its engine notes: a slow start, and the
-/// kernel's rounding of the time of boot.
+/// Maximum difference, in seconds, between the start of a container's process and the time that its
+/// engine reports: a slow start, and the kernel's rounding of the boot time.
 const START_TOLERANCE: u64 = 5;
 
-/// Compose's label of a container for one command.
+/// Compose's label for a container that runs a single command.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
-/// The engine did not say which process it is.
+/// The engine did not report the process.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     #[error("DOCKER_HOST is {0}: only the engine of this host can be asked (unix:///path)")]
@@ -75,18 +75,18 @@ pub(crate) struct Container {
     pub name: String,
     /// The id of its image: `sha256:…`.
     pub image: String,
-    /// What it was created with.
+    /// The configuration that it was created with.
     pub config: Configured,
-    /// What it is doing.
+    /// Its state.
     pub state: State,
-    /// What its host does for it.
+    /// Its settings on the host.
     pub host_config: HostConfig,
-    /// Where it is in its networks.
+    /// Its networks and addresses.
     pub network_settings: NetworkSettings,
 }
 
 impl Container {
-    /// The image by the name that it was started by.
+    /// The name of the image that it was started from.
     #[must_use]
     pub(crate) fn image_name(&self) -> &str {
         &self.config.image
@@ -108,7 +108,7 @@ impl Container {
         self.config.labels.get(&key).map(String::as_str)
     }
 
-    /// Its main process, if it runs and is one that this process sees.
+    /// Its main process, if it runs and is visible to this process.
     #[must_use]
     pub(crate) fn pid(&self) -> Option<u32> {
         let pid = self.state.pid;
@@ -116,7 +116,7 @@ impl Container {
     }
 }
 
-/// What a container was created with.
+/// The configuration that a container was created with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Configured {
@@ -125,12 +125,12 @@ pub(crate) struct Configured {
     /// Its labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// `18789/tcp`.
+    /// Its exposed ports, such as `18789/tcp`.
     #[serde(deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct State {
@@ -144,8 +144,8 @@ pub(crate) struct State {
     pub error: String,
 }
 
-/// What the errors of engines say that could not give a container its port of the host, as Docker Engine 20.10.24
-/// writes it: the first if another container has it, the second if a process outside of the engine has it.
+/// Texts of engines' errors about a host port that is taken, from Docker Engine 20.10.24: the first
+/// if another container has the port, the second if a process outside of the engine has it.
 const PORT_IS_TAKEN: [&str; 2] = ["port is already allocated", "address already in use"];
 
 impl State {
@@ -156,25 +156,25 @@ impl State {
     }
 }
 
-/// What its host does for a container.
+/// Settings of a container on its host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct HostConfig {
     /// `bridge`, `host`, `container:ID` or the name of a network.
     pub network_mode: String,
-    /// Ports of the host that it wants, by its own: `18789/tcp`.
+    /// Ports of the host that it wants, by its own ports: `18789/tcp`.
     #[serde(deserialize_with = "or_default")]
     pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
 }
 
-/// Where a container is in its networks.
+/// The networks and addresses of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct NetworkSettings {
-    /// Ports of the host that it has, by its own.
+    /// Ports of the host that it has, by its own ports.
     #[serde(deserialize_with = "or_default")]
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
-    /// By the names of the networks.
+    /// Endpoints by the names of the networks.
     #[serde(deserialize_with = "or_default")]
     pub networks: BTreeMap<String, Endpoint>,
 }
@@ -192,7 +192,7 @@ pub(crate) struct Endpoint {
     /// Names by which the network knows it.
     #[serde(rename = "DNSNames", deserialize_with = "or_default")]
     pub dns_names: Vec<String>,
-    /// The same of older engines.
+    /// The same in the answers of older engines.
     #[serde(rename = "Aliases", deserialize_with = "or_default")]
     pub aliases: Vec<String>,
 }
@@ -207,7 +207,7 @@ pub(crate) struct PortBinding {
     pub host_port: String,
 }
 
-/// Engines write `null` for what is empty.
+/// Engines write `null` for empty values.
 fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -235,7 +235,7 @@ pub(crate) fn containers(
         match container(&it.id, left()) {
             // It may have gone since it was listed.
             Err(EngineError::NoContainer(_)) => {}
-            // One that the engine cannot describe takes nothing from the others.
+            // A container that the engine cannot describe does not affect the others.
             Err(_) => continue,
             Ok(container) => found.push(container),
         }
@@ -256,7 +256,7 @@ struct Listed {
     state: String,
 }
 
-/// The main process of a container, which is one that this process sees.
+/// The main process of a container, if it is visible to this process.
 pub(crate) fn main_process(container: &Container) -> Result<u32, EngineError> {
     let name = container.short_name().to_owned();
     match container.state.pid {
@@ -277,11 +277,11 @@ pub(crate) fn container(name: &str, limit: Duration) -> Result<Container, Engine
     parse(&path, status, &body)
 }
 
-/// Whether this process is the container's. Where the engine does not share our PID namespace, the same number
-/// stands for another one, whose network must not be changed.
+/// Whether this process is the container's. If the engine does not share our PID namespace, the
+/// same number means another process, whose network must not be changed.
 ///
-/// The control group of a container has its id as a name, except for some engines without root, which make
-/// none. A process that started when the container did is taken as well.
+/// The control group of a container has its id as a name, except with some rootless engines, which
+/// create none. A process that started when the container did is accepted as well.
 fn is_process_of(pid: u32, container: &Container) -> bool {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let groups = read(&format!("/proc/{pid}/cgroup"));
@@ -296,13 +296,14 @@ fn is_process_of(pid: u32, container: &Container) -> bool {
     started.abs_diff(by_engine.as_second()) <= START_TOLERANCE
 }
 
-/// The second in which a process started, by `/proc/stat` and its own `stat` (`proc_pid_stat(5)`, field 22).
+/// The second in which a process started, computed from `/proc/stat` and its own `stat`
+/// (`proc_pid_stat(5)`, field 22).
 fn started_at(system: &str, process: &str) -> Option<i64> {
     let boot = system
         .lines()
         .find_map(|line| line.strip_prefix("btime "))?;
     let boot: i64 = boot.trim().parse().ok()?;
-    // The name of the program may have spaces and parentheses; state, field 3, is behind it.
+    // The name of the program may have spaces and parentheses; state, field 3, comes after it.
     let (_, fields) = process.rsplit_once(") ")?;
     let ticks: u64 = fields.split(' ').nth(19)?.parse().ok()?;
     let seconds = ticks / clock_ticks_per_second();
@@ -323,7 +324,7 @@ fn id_of_service(service: &str, limit: Duration) -> Result<String, EngineError> 
     let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
     let (path, status, body) = get(&format!("/containers/json?filters={filters}"), limit)?;
     let mut listed: Vec<Listed> = parse(&path, status, &body)?;
-    // Those of `docker compose run` serve nobody.
+    // Containers of `docker compose run` do not serve clients.
     listed.retain(|it| it.labels.get(ONE_OFF).is_none_or(|it| it != "True"));
     listed.sort_by(|a, b| a.names.cmp(&b.names));
     match listed.as_slice() {
@@ -362,7 +363,8 @@ fn get(target: &str, limit: Duration) -> Result<(PathBuf, StatusCode, Bytes), En
         path: path.clone(),
         why,
     };
-    // A runtime for this alone: the namespace must be entered before there are other threads.
+    // A separate single-threaded runtime, because the namespace must be entered before there are
+    // other threads.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let answer = runtime.block_on(async { timeout(limit, call(&path, target)).await });

@@ -44,15 +44,15 @@ pub(crate) fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
 pub(crate) struct NamespaceFacts {
     /// Its process; `None` for a file.
     pub pid: Option<u32>,
-    /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL after each.
+    /// Environment of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL after each.
     pub environment: Vec<u8>,
-    /// Of its process, as in `/proc/PID/mountinfo`.
+    /// Mounts of its process, as in `/proc/PID/mountinfo`.
     pub mounts: String,
     /// The container, according to the engine.
     pub container: Option<Container>,
 }
 
-/// The environment has secrets.
+/// Hides the environment, which may contain secrets.
 impl fmt::Debug for NamespaceFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamespaceFacts")
@@ -61,17 +61,19 @@ impl fmt::Debug for NamespaceFacts {
     }
 }
 
-/// Moves this process into the network namespace, where names are looked up by the hosts file and the `resolv.conf`
-/// of that place. It must have one thread only, because threads share their view of files.
+/// Moves this process into the network namespace, and makes it look up names with the hosts file
+/// and the `resolv.conf` of that place. The process must have only one thread, because threads
+/// share their mount namespace.
 ///
 /// No other file of the process is used: the C library loads code that its `nsswitch.conf` names, and in a
-/// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
-/// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)). An engine has this long to answer.
+/// container that would be the container's code with our rights. For a namespace file of `ip
+/// netns`, the files in `/etc/netns/NAME` are mounted over those in `/etc` (ip-netns(8)). `limit`
+/// is an engine's time to answer.
 pub(crate) fn enter_with_names(
     place: &NamespaceOwner,
     limit: Duration,
 ) -> Result<NamespaceFacts, EnterError> {
-    // Two questions at most.
+    // At most two requests.
     let (pid, container) = match find(place, engine::LIMIT.min(limit / 3))? {
         Found::Process(pid, container) => (pid, container),
         Found::File(path) => {
@@ -101,18 +103,18 @@ pub(crate) fn enter_with_names(
     Ok(seen)
 }
 
-/// The files by which the C library looks names up.
+/// The files with which the C library looks up names.
 const NAMES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
 
-/// They are far smaller.
+/// Maximum size of such a file; they are far smaller.
 const LARGEST: u64 = 1 << 20;
 
-/// A regular file below a root that is not ours, to 1 MiB: symbolic links are resolved inside the root. A missing one is
-/// empty.
+/// Reads a regular file below another root, up to 1 MiB: symbolic links are resolved inside that
+/// root. A missing file counts as empty.
 #[must_use]
 pub(crate) fn read_in(root: &Path, name: &str) -> Vec<u8> {
     let folder = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    // Without O_NONBLOCK a FIFO would be waited for.
+    // Without O_NONBLOCK, opening a FIFO would block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = folder
         .and_then(|folder| openat2(folder, name, flags, Mode::empty(), ResolveFlags::IN_ROOT));
@@ -125,14 +127,14 @@ pub(crate) fn read_in(root: &Path, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A mount namespace of our own, whose changes stay in it.
+/// Creates a separate mount namespace, whose changes are not visible outside.
 fn own_mounts() -> Result<(), Errno> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none = None::<&Path>;
     mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
 }
 
-/// Puts these contents over our own files of that name, for this process alone.
+/// Mounts these contents over our own files of that name, for this process only.
 fn cover_with(root: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), EnterError> {
     // A tmpfs until the files are bind-mounted.
     let folder = Path::new("/tmp");
@@ -155,7 +157,7 @@ fn cover_with(root: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), EnterError> 
     covered().map_err(failed)
 }
 
-/// What a place is.
+/// What was found at a place.
 enum Found<'a> {
     /// A process of it, and its container.
     Process(u32, Option<Box<Container>>),
@@ -193,7 +195,8 @@ fn join(namespace: &Namespace, kind: CloneFlags) -> Result<(), EnterError> {
     })
 }
 
-/// Puts the files of `/etc/netns/NAME`, if there are any, over those in `/etc`, for this process alone.
+/// Mounts the files of `/etc/netns/NAME`, if there are any, over those in `/etc`, for this process
+/// only.
 fn cover(namespace: &Path) -> Result<(), EnterError> {
     let Some(name) = namespace.file_name() else {
         return Ok(());
@@ -230,19 +233,20 @@ pub(crate) fn current() -> String {
     netns_of("self").map_or_else(|| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
 }
 
-/// Interfaces that the kernel makes in every network namespace, by its modules.
+/// Interfaces that kernel modules create in every network namespace.
 const EVERYWHERE: [&str; 10] = [
     "lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0",
     "ip6gre0",
 ];
 
-/// Whether this network namespace has an interface that leads out of it. Without a descriptor to look, it has.
+/// Whether this network namespace has an interface that leads out of it. Assumed if that cannot be
+/// read.
 #[must_use]
 pub(crate) fn has_interface() -> bool {
     std::fs::read_to_string("/proc/net/dev").map_or(true, |interfaces| leads_out(&interfaces))
 }
 
-/// By the text of `/proc/net/dev`: two lines of headings, then a line for each interface.
+/// The same for the text of `/proc/net/dev`: two lines of headings, then a line for each interface.
 fn leads_out(interfaces: &str) -> bool {
     let lines = interfaces.lines().skip(2);
     let mut names = lines.filter_map(|line| Some(line.split_once(':')?.0.trim()));

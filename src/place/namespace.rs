@@ -1,9 +1,9 @@
-//! Whose network namespace to enter: the value of `--in`.
+//! The network namespace to enter: the value of `--in`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Whose network namespace to enter.
+/// The network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NamespaceOwner {
     /// The namespace of a container, by name or id.
@@ -12,7 +12,7 @@ pub(crate) enum NamespaceOwner {
     Compose(String),
     /// The namespace of a process.
     Pid(u32),
-    /// A file, such as those that `ip netns` makes.
+    /// A namespace file, such as those that `ip netns` creates.
     Netns(PathBuf),
 }
 

@@ -2,16 +2,16 @@
 
 use super::engine::Container;
 
-/// Whose network a container uses.
+/// The network that a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// Its own, or not known.
+    /// Its own network, or it is not known.
     No,
-    /// The host's.
+    /// The host's network.
     Host,
-    /// That of this container, in words.
+    /// The network of this container, in words.
     Same(String),
-    /// That of a container which has another one now, or none.
+    /// The network of a container that has another one now, or none.
     Stale {
         /// What happened.
         why: String,
@@ -31,9 +31,9 @@ pub(crate) struct Owner {
     pub netns: Option<u64>,
 }
 
-/// A container that shares another's network keeps the namespace of its own start. When the other is restarted it has a
-/// new one. `home`: the inode of the namespace that the container is in; `owner` finds a container by its id: `Ok(None)`
-/// if there is none.
+/// A container that shares another's network keeps the namespace that it joined when it started,
+/// but the other one gets a new one when it is restarted. `home`: the inode of the namespace that
+/// the container is in; `owner` finds a container by its id: `Ok(None)` if there is none.
 pub(crate) fn sharing(
     container: &Container,
     home: u64,
@@ -86,7 +86,7 @@ pub(crate) fn sharing(
     }
 }
 
-/// Whether it is safe in a command that people copy: a label can contain anything.
+/// Whether the text is safe in a command that people copy: a label can contain anything.
 fn is_plain(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)

@@ -15,7 +15,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Host and port, as in a Host header.
+    /// Host and port, in the form of a Host header.
     pub(super) fn authority(&self) -> String {
         match self {
             Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),

@@ -23,10 +23,10 @@ use crate::session::text::PeerText;
 use crate::transport::tls::version_name;
 use crate::upstream::pinned::{Pinned, fingerprint};
 
-/// For connection and handshake.
+/// Time limit for connection and handshake.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Names of a certificate that are kept, and certificates of a chain.
+/// Maximum number of names that are kept of a certificate, and of certificates of a chain.
 const NAMES: usize = 20;
 
 /// What a TLS handshake showed.
@@ -34,11 +34,11 @@ const NAMES: usize = 20;
 pub(super) struct Shown {
     /// `TLSv1.3`, `TLSv1.2`.
     pub version: Option<String>,
-    /// From the leaf on, as it was sent.
+    /// The chain as sent, leaf first.
     pub chain: Vec<Certificate>,
     /// SHA-256 of the leaf, in the form of `gateway.remote.tlsFingerprint` of the `OpenClaw` CLI.
     pub fingerprint: Option<String>,
-    /// The server asked for a certificate of ours, and got none.
+    /// The server asked for a client certificate, and got none.
     pub asks_for_certificate: bool,
 }
 
@@ -62,18 +62,19 @@ impl ResolvesClientCert for Asked {
 pub(super) struct Certificate {
     /// Its subject.
     pub subject: String,
-    /// Who signed it, by its own words.
+    /// Its issuer, as it says itself.
     pub issuer: String,
-    /// DNS names and IP addresses that it is for.
+    /// DNS names and IP addresses that it is valid for.
     pub names: Vec<String>,
-    /// From when it is valid.
+    /// Start of its validity.
     pub not_before: Timestamp,
-    /// Until when.
+    /// End of its validity.
     pub not_after: Timestamp,
 }
 
 impl Shown {
-    /// One handshake on a connection of its own, for which any certificate is good. Nothing is sent in it.
+    /// One handshake on a separate connection, which accepts any certificate. No application data
+    /// is sent.
     pub(super) async fn by(target: &Target, deadline: Instant) -> Option<Self> {
         let Address::Tcp { host, port, .. } = &target.address else {
             return None;
@@ -106,7 +107,7 @@ impl Shown {
         })
     }
 
-    /// The chain ends with a certificate that somebody else has signed, and that one was not sent.
+    /// Returns the last certificate of the chain if its issuer's certificate was not sent.
     pub(super) fn lacks_issuer(&self) -> Option<&Certificate> {
         self.chain.last().filter(|last| last.issuer != last.subject)
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::report::Status;
 use crate::session::text::PeerText;
 
-/// Accounts of each kind that are shown.
+/// Maximum number of accounts of each kind that are shown.
 const MOST: usize = 40;
 
 /// One account of a channel, in the answer to `channels.status`.
@@ -23,8 +23,8 @@ struct Account {
     connected: Option<bool>,
 }
 
-/// The accounts that are set up: whether all of them are up, in words, and which are.
-pub(super) fn told(payload: &Value) -> (Status, String, Map<String, Value>) {
+/// Returns whether all accounts that are set up are up, the same in words, and the accounts.
+pub(super) fn accounts(payload: &Value) -> (Status, String, Map<String, Value>) {
     let mut facts = Map::new();
     let (mut up, mut down) = (Vec::new(), Vec::new());
     let all = payload.get("channelAccounts").map(Deserialize::deserialize);
@@ -76,7 +76,7 @@ mod tests {
             "slack": [{ "accountId": "default", "configured": false, "running": false }],
             "signal": [{ "accountId": "old", "configured": true, "enabled": false }],
         }});
-        let (status, words, facts) = told(&payload);
+        let (status, words, facts) = accounts(&payload);
         assert_eq!(
             (status, words.as_str()),
             (Status::Pass, "up: telegram/default")
@@ -86,17 +86,17 @@ mod tests {
             "telegram": [{ "accountId": "a", "configured": true, "running": true, "connected": false }],
             "slack": [{ "accountId": "b", "configured": true, "running": false }],
         }});
-        let (status, words, _) = told(&down);
+        let (status, words, _) = accounts(&down);
         assert_eq!(
             (status, words.as_str()),
             (Status::Warn, "down: slack/b, telegram/a")
         );
         assert_eq!(
-            told(&json!({ "channelAccounts": {} })).1,
+            accounts(&json!({ "channelAccounts": {} })).1,
             "no channel is set up"
         );
         for other in [json!({}), json!({ "channelAccounts": 7 }), Value::Null] {
-            assert_eq!(told(&other).0, Status::Warn, "{other}");
+            assert_eq!(accounts(&other).0, Status::Warn, "{other}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::terminal::text::{cut, pad};
 /// The value of `schema`.
 const SCHEMA: &str = "wstap.probe.compare/1";
 
-/// Columns of a rung's name, and of its outcome on the first path.
+/// Width of a rung's name, and of its outcome on the first path, in columns.
 const NAME: usize = 12;
 const OUTCOME: usize = 32;
 
@@ -28,11 +28,11 @@ const EACH_TIME: [&str; 2] = ["date", "sec-websocket-accept"];
 pub(super) struct Comparison {
     /// `wstap.probe.compare/1`.
     pub schema: &'static str,
-    /// Of the URL.
+    /// Report of the URL.
     pub first: Report,
-    /// Of `--compare`.
+    /// Report of the URL that `--compare` names.
     pub second: Report,
-    /// The lowest rung that works on one path alone, or fails for another reason on each.
+    /// The lowest rung that works on one path only, or fails for different reasons.
     pub first_differing: Option<&'static str>,
     /// Headers of the answer to the upgrade that differ.
     pub headers: Vec<HeaderDifference>,
@@ -97,7 +97,7 @@ impl Comparison {
         }
     }
 
-    /// That of the path that breaks first.
+    /// The exit code of the path that breaks first.
     pub(super) fn exit_code(&self, by_layer: bool) -> u8 {
         let codes = [&self.first, &self.second].map(|report| report.exit_code(by_layer));
         codes

@@ -1,7 +1,8 @@
 //! The device of an `OpenClaw` CLI that the probe can connect as: its key is read, and nothing is written.
 //!
-//! Since 2026.9 the key is in the database `state/openclaw.sqlite` of the CLI's state folder, before in
-//! `identity/device.json`. What is signed is the third form of the payload, which 2026.3.7 and later take.
+//! Since 2026.9 the key is in the database `state/openclaw.sqlite` of the CLI's state folder,
+//! before that in `identity/device.json`. The signed payload has the third form, which 2026.3.7 and
+//! later accept.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,11 +26,11 @@ use zeroize::Zeroizing;
 const DATABASE: &str = "state/openclaw.sqlite";
 const FILE: &str = "identity/device.json";
 
-/// For all that is read of a database, and for one value of it in bytes.
+/// Limits for reading a database: time in all, and bytes of one value.
 const READ: Duration = Duration::from_secs(1);
 const LENGTH: i32 = 64 * 1024;
 
-/// For a database that another process is writing.
+/// Time to wait for a database that another process is writing.
 const BUSY: Duration = Duration::from_millis(200);
 
 /// The file of a device has less than 1 KiB.
@@ -70,7 +71,7 @@ impl fmt::Debug for Device {
     }
 }
 
-/// As `identity/device.json` has it.
+/// The form of `identity/device.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
@@ -117,13 +118,13 @@ impl Device {
         Ok(Self { id, key })
     }
 
-    /// As `openclaw devices list` shows it.
+    /// The id, as `openclaw devices list` shows it.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// `params.device` for these `params` of a connect request, signed over the challenge's payload. The time
-    /// is the challenge's, as the CLI has it.
+    /// `params.device` for these `params` of a connect request, signed over the challenge's
+    /// payload. The time is taken from the challenge, as in the CLI.
     pub(super) fn sign(&self, params: &Value, challenge: &Value) -> Value {
         let nonce = challenge.get("nonce").and_then(Value::as_str);
         let nonce = nonce.unwrap_or_default();
@@ -139,7 +140,7 @@ impl Device {
     }
 }
 
-/// What is signed of `params`, in the order of gateway 2026.9.6 (`device-auth.ts`).
+/// The text to sign for `params`, in the order of gateway 2026.9.6 (`device-auth.ts`).
 fn payload(device: &str, params: &Value, signed_at: i64, nonce: &str) -> String {
     let text = |pointer: &str| params.pointer(pointer).and_then(Value::as_str);
     let lower = |pointer: &str| text(pointer).unwrap_or_default().to_ascii_lowercase();
@@ -168,7 +169,7 @@ fn in_file(path: &Path) -> Result<Stored, DeviceError> {
         why,
     };
     let io = |error: io::Error| failed(error.to_string());
-    // A FIFO would be waited for.
+    // Opening a FIFO would block.
     let mut options = File::options();
     let file = options
         .read(true)
@@ -180,7 +181,7 @@ fn in_file(path: &Path) -> Result<Stored, DeviceError> {
     }
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(MOST).read_to_end(&mut bytes).map_err(io)?;
-    // The parser quotes what it chokes on.
+    // The parser's error quotes its input, which may be secret.
     serde_json::from_slice(&bytes).map_err(|_| failed("it is not the file of a device".to_owned()))
 }
 
@@ -198,7 +199,7 @@ fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let mut connection = Connection::open_with_flags(uri(path)?, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    // Computed columns could run without end.
+    // Computed columns could run forever.
     let began = Instant::now();
     let is_late = move || began.elapsed() > READ;
     connection
@@ -208,7 +209,7 @@ fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
         .set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH)
         .map_err(failed)?;
     let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'device_identities'";
-    // Nothing has made one yet.
+    // No device has been created yet.
     let found = connection.query_row(table, (), |_| Ok(()));
     if found.optional().map_err(failed)?.is_none() {
         return Ok(None);
@@ -224,15 +225,16 @@ fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
     row.optional().map_err(failed)
 }
 
-/// Names the database so that reading it makes no file. `SQLite` makes a log and an index for a database that is in
-/// write-ahead mode even to read it, and would leave them to its owner with our user as theirs.
+/// The URI of the database, with parameters such that reading it creates no file. Even to read a
+/// database in write-ahead mode, `SQLite` creates a log and an index, and would leave them there,
+/// owned by our user.
 fn uri(path: &Path) -> Result<String, DeviceError> {
     let failed = |why: String| DeviceError::Read {
         path: path.to_owned(),
         why,
     };
-    // The library's error does not tell a missing right from a missing index. And a link's log is beside the file that
-    // it leads to.
+    // The library's error does not distinguish a missing permission from a missing index. And if
+    // the path is a symlink, the log is beside the link's target.
     let io = |error: io::Error| failed(error.to_string());
     let path = fs::canonicalize(path).map_err(io)?;
     let mut options = File::options();

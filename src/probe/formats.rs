@@ -52,7 +52,7 @@ pub(super) fn markdown(report: &Report) -> String {
     text
 }
 
-/// One line, in which nothing is markup: what a peer says may be.
+/// One line without markup, because a peer's text may contain some.
 pub(crate) fn cell(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
@@ -70,7 +70,7 @@ pub(crate) fn cell(text: &str) -> String {
     plain
 }
 
-/// A text of ours: what it has in backquotes stays a command to copy.
+/// Escapes our own text: commands in backquotes stay as they are, ready to copy.
 pub(crate) fn commands(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {
@@ -126,7 +126,7 @@ fn milliseconds(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
 }
 
-/// What a job on GitHub shows of a rung beside its log, if anything: a line of the workflow commands.
+/// The workflow command that shows a rung on the page of a GitHub job, if any.
 pub(super) fn annotation(rung: &Rung) -> Option<String> {
     let command = match rung.status {
         Status::Fail => "error",

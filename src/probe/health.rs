@@ -1,11 +1,11 @@
-//! What a gateway's health checks say.
+//! Answers of a gateway's health checks.
 
 use serde::{Deserialize, Serialize};
 
 use super::session::Answered;
 use crate::session::text::PeerText;
 
-/// What a health check said.
+/// The answer of a health check.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     pub(super) status: u16,

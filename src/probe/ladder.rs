@@ -96,7 +96,7 @@ impl Climber<'_> {
             .as_ref()
             .is_some_and(|it| may_be_a_limit(&it.record));
         if is_refused && tried.iter().any(|it| it.connected() > 0) && !self.is_late() {
-            // Something listens, and so many connections in so short a time may be what it minds.
+            // Something listens, and may be refusing so many connections in so short a time.
             self.pause().await;
             healthz = tap.get(self.target, "/healthz", limit).await;
         }
@@ -121,7 +121,8 @@ impl Climber<'_> {
         }
         let (mut record, mut heard) = tap.talk(self.target, self.withheld.is_none()).await;
         if record.as_ref().is_some_and(may_be_a_limit) && !self.is_late() {
-            // So many connections in so short a time may be what it minds. No secret has been sent yet.
+            // The server may be refusing so many connections in so short a time. No secret has been
+            // sent yet.
             self.pause().await;
             (record, heard) = tap.talk(self.target, self.withheld.is_none()).await;
             heard.again = true;
@@ -146,8 +147,8 @@ impl Climber<'_> {
         let kind = error.map(|error| error.kind);
         if self.target.is_tls() {
             let asked = shown.as_ref().is_some_and(|it| it.asks_for_certificate);
-            // Many servers ask and do not insist, so only an end that fits counts. With TLS 1.3 the server
-            // objects after the handshake.
+            // Many servers ask for a certificate without requiring it, so only a matching end
+            // counts. With TLS 1.3 the server refuses after the handshake.
             let fits = matches!(
                 kind,
                 Some(
@@ -205,7 +206,7 @@ impl Climber<'_> {
         self.plain(record, kind, ms).await
     }
 
-    /// Whether what listens there takes plain requests, as the URL says.
+    /// Whether the server takes plain requests, as the URL says.
     async fn plain(&mut self, record: &SessionRecord, kind: Option<Kind>, ms: f64) -> bool {
         let mut record = record.clone();
         let words = record
@@ -249,7 +250,7 @@ impl Climber<'_> {
         true
     }
 
-    /// What the health checks say. It decides nothing: the upgrade's own answer says more.
+    /// The health checks. They decide nothing: the answer to the upgrade says more.
     async fn health(&mut self, tap: &mut OwnTap, healthz: Answered) {
         let began = Instant::now();
         let mut facts = Map::new();
@@ -259,7 +260,7 @@ impl Climber<'_> {
         facts.insert("/healthz".to_owned(), json!(first));
         let mut ready = None;
         let mut failing = Vec::new();
-        // What answers nothing is not asked again.
+        // Do not ask again if there was no answer.
         if healthz.status != 0 {
             for path in ["/readyz", "/health"] {
                 let Some(answered) = tap.get(self.target, path, REQUEST).await else {

@@ -92,7 +92,7 @@ pub(crate) struct Options {
     pub(super) exit_by_layer: bool,
 }
 
-/// From where to where.
+/// Start and target of a probe.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Route {
     #[arg(
@@ -111,7 +111,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Enters the place, and reads the environment of its process. The engine has this long to answer.
+    /// Enters the place, and reads the environment of its process. `limit` is the container
+    /// engine's time to answer.
     pub(crate) fn enter(
         &self,
         limit: Duration,
@@ -129,7 +130,7 @@ impl Route {
 }
 
 impl Options {
-    /// The secret that was given, read now.
+    /// Reads the secret that the arguments name.
     pub(super) fn secret(&self) -> Result<Option<Given>, TargetError> {
         if let Some(name) = &self.token_env {
             let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -158,7 +159,7 @@ impl Options {
     }
 }
 
-/// A limit of time for a whole run.
+/// Parses the time limit for a whole run.
 pub(crate) fn budget(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_mins(10))
         .ok_or_else(|| "expected a duration from 1s to 10m, such as 20s".to_owned())

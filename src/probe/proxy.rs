@@ -1,4 +1,4 @@
-//! A proxy for outgoing connections that the environment names: whether it connects to the gateway.
+//! Tests whether the environment's proxy for outgoing connections connects to the gateway.
 //!
 //! Many programs report its refusals as if they were the gateway's: its 407 is mistaken for a wrong token.
 
@@ -36,10 +36,10 @@ use crate::upstream::errno;
 use crate::verdict;
 use crate::verdict::words::human_ms;
 
-/// For a connection to the proxy.
+/// Time limit for a connection to the proxy.
 const DIAL: Duration = Duration::from_secs(2);
 
-/// For its answer: the proxy connects to the gateway in it.
+/// Time limit for its answer, which includes its own connection to the gateway.
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// `OpenClaw` sends everything through this one, except to loopback (2026.9.6, `proxy-lifecycle.ts`).
@@ -49,30 +49,30 @@ const OF_OPENCLAW: &str = "OPENCLAW_PROXY_URL";
 pub(super) struct Proxy {
     /// Its name.
     pub(super) variable: &'static str,
-    /// The proxy's, with brackets around an IPv6 address.
+    /// The proxy's host, with brackets around an IPv6 address.
     host: String,
     port: u16,
     authorization: Option<HeaderValue>,
-    /// Decoded.
+    /// The decoded password.
     password: Option<Zeroizing<String>>,
 }
 
-/// It has a secret.
+/// Hides the password.
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({})", self.variable)
     }
 }
 
-/// Whether a proxy is in the way.
+/// Whether connections go through a proxy.
 #[derive(Debug)]
 pub(super) enum Choice {
-    /// None, and why.
+    /// No proxy, and why.
     Direct(String),
     Through(Proxy),
 }
 
-/// What came of it.
+/// The result of a try.
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) ms: f64,
@@ -90,7 +90,8 @@ impl Default for Choice {
 }
 
 impl Choice {
-    /// By the variables that most programs read (curl takes `http_proxy` in small letters alone), and `OpenClaw`'s own.
+    /// Chooses by the variables that most programs read (curl reads `http_proxy` only in lower
+    /// case), and by `OpenClaw`'s own.
     pub(super) fn of(gateway: &Address, environment: &Environment) -> Self {
         let Address::Tcp { host, port, tls } = gateway else {
             return Self::Direct("a unix socket needs no proxy".to_owned());
@@ -122,7 +123,7 @@ impl Choice {
             .all("http://proxy")
             .no(excluded.as_str())
             .build();
-        // The library's asterisk stands for names alone.
+        // The library's asterisk covers names only.
         if excluded.split(',').any(|it| it == "*") || remaining.intercept(&uri).is_none() {
             return Self::Direct(format!(
                 "{variable} is set, and {except_name} excludes {host}"
@@ -134,7 +135,8 @@ impl Choice {
             Url::parse(&format!("http://{value}"))
         };
         let url = url.ok().filter(|url| {
-            // A password with one of these is cut there, and its head is taken for a host.
+            // The URL would end at such a character in a password, and the part before it would be
+            // taken for a host.
             let is_bare =
                 matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
             is_bare && url.has_host()
@@ -161,8 +163,8 @@ impl Choice {
     }
 }
 
-/// The entries of `NO_PROXY` that hold for this port, as the library knows them: without ports, without brackets, with
-/// commas in between.
+/// The entries of `NO_PROXY` that apply to this port, in the library's form: without ports and
+/// brackets, separated by commas.
 fn exceptions(list: &str, port: u16) -> String {
     let entries = list
         .split([',', ' ', '\t'])
@@ -185,7 +187,7 @@ fn exceptions(list: &str, port: u16) -> String {
     entries.collect::<Vec<_>>().join(",")
 }
 
-/// User and password of the URL, as the Basic scheme has them (RFC 7617).
+/// User and password of the URL, as Basic credentials (RFC 7617).
 fn authorization(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -290,7 +292,7 @@ impl Proxy {
         Ok((answer.status().as_u16(), headers))
     }
 
-    /// As a record, for the rules.
+    /// A record of the try, for the rules.
     pub(super) fn record(&self, gateway: &Address, tried: &Tried) -> SessionRecord {
         let sent = self.authorization.as_ref().map(|value| HeaderFact {
             name: PeerText::new(PROXY_AUTHORIZATION.as_str(), 40),
@@ -367,7 +369,7 @@ fn unreached(host: &str, error: &io::Error) -> GatewayError {
     }
 }
 
-/// The headers that show who answered and what it wants, unless they repeat the credentials.
+/// The headers that show who answered and what it requires, unless they repeat the credentials.
 fn kept(
     headers: &HeaderMap,
     sent: Option<&HeaderValue>,
@@ -473,7 +475,7 @@ mod tests {
                 "{error}"
             );
         }
-        // The last one separates.
+        // The last @ separates.
         let at = chosen("ws://gw", b"ALL_PROXY=http://u:can@ary@h:1\0");
         assert_eq!(at, Ok("ALL_PROXY http://h:1".to_owned()));
     }

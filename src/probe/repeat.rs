@@ -1,4 +1,4 @@
-//! What changed from one run to the next.
+//! Changes from one run to the next.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -40,7 +40,7 @@ pub(super) fn changes(before: &Report, now: &Report, look: Look) -> String {
     text
 }
 
-/// Times differ always, and so do words that have them.
+/// Times always differ, and so do words that contain them.
 fn differs(a: &Rung, b: &Rung) -> bool {
     let rule = |rung: &Rung| rung.verdict.as_ref().map(|verdict| verdict.rule.clone());
     // Resolvers change the order from answer to answer.

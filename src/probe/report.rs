@@ -1,4 +1,4 @@
-//! What came out, for people and for programs.
+//! The report, for people and for programs.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::verdict::words::human_ms;
 /// The value of `schema`.
 const SCHEMA: &str = "wstap.probe/1";
 
-/// Columns before a rung's words.
+/// Width of the column before a rung's words.
 const NAME: usize = 12;
 
-/// Pieces of evidence that people are shown; programs get all.
+/// Maximum number of pieces of evidence shown to people; programs get all.
 const EVIDENCE: usize = 4;
 
 /// Lines of `--short`.
@@ -39,7 +39,7 @@ pub(crate) struct Report {
     /// When it ended.
     #[schemars(with = "String")]
     pub at: Timestamp,
-    /// The URL, without what may be a secret in it.
+    /// The URL, without parts that may be secret.
     pub target: String,
     /// Where the URL came from.
     pub taken_from: String,
@@ -48,7 +48,7 @@ pub(crate) struct Report {
     /// Where the probe ran.
     #[serde(rename = "where")]
     pub whereabouts: Whereabouts,
-    /// Lowest first.
+    /// The rungs, lowest first.
     pub rungs: Vec<Rung>,
     /// The lowest rung that failed.
     pub first_failing: Option<&'static str>,
@@ -63,11 +63,11 @@ pub(crate) struct Report {
 /// Versions.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Versions {
-    /// This program's.
+    /// Version of this program.
     pub wstap: &'static str,
-    /// The gateway's.
+    /// Version of the gateway.
     pub gateway: Option<String>,
-    /// That of the `OpenClaw` command line tool on the place's `PATH`.
+    /// Version of the `OpenClaw` command line tool on the place's `PATH`.
     pub client: Option<String>,
     /// The version of `OpenClaw`'s protocol that was agreed.
     pub protocol: Option<u64>,
@@ -124,21 +124,21 @@ impl Status {
 pub(crate) struct Rung {
     /// Its name, such as `L1.tcp`.
     pub id: &'static str,
-    /// What it came to.
+    /// Its result.
     pub status: Status,
     /// The reason, in words.
     pub because: String,
-    /// How long it took; `null` where nothing was waited for.
+    /// How long it took; `null` if it did not wait for anything.
     pub ms: Option<f64>,
     /// What was seen; see `docs/probe.md`.
     pub facts: Map<String, Value>,
-    /// Of a rung that failed: the rule that explains it; `null` if none does.
+    /// The verdict that explains a failed rung; `null` if none does.
     pub verdict: Option<Verdict>,
     #[serde(skip)]
     beyond: bool,
 }
 
-/// In the place of a secret.
+/// Replaces a secret.
 const MASK: &str = "[masked]";
 
 fn mask(value: &mut Value, secret: &str) {
@@ -163,7 +163,7 @@ impl Rung {
         }
     }
 
-    /// It was not tried, because this one below it failed.
+    /// A rung that was not tried, because the one named `broken` below it failed.
     pub(super) fn beyond(id: &'static str, broken: &str) -> Self {
         let because = format!("{broken} failed");
         Self {
@@ -181,7 +181,8 @@ impl Rung {
         Self { facts, ..self }
     }
 
-    /// With the verdict of the record that shows why, unless the rules found nothing but that the probe left.
+    /// Adds the verdict of the record that shows why, unless the rules found only that the probe
+    /// left.
     pub(super) fn judged<'a>(self, record: impl Into<Option<&'a SessionRecord>>) -> Self {
         let verdict = record.into().and_then(|record| record.verdict.clone());
         let says_why = |verdict: &Verdict| {
@@ -269,7 +270,7 @@ pub(super) fn title(target: &Target, look: Look) -> String {
     lines
 }
 
-/// A rung, with its verdict below it; nothing for those beyond one that failed.
+/// A rung, with its verdict below it; nothing for rungs above a failed one.
 pub(super) fn lines(rung: &Rung, look: Look) -> String {
     if rung.beyond {
         return String::new();

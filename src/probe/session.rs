@@ -1,4 +1,4 @@
-//! The probe's requests and its one session, through a tap of its own.
+//! The probe's requests and its one session, through its own tap.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -43,36 +43,37 @@ const CHALLENGE: Duration = Duration::from_secs(3);
 /// A gateway delays its answer to wrong tokens of local clients, by up to 5 s.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// For one plain request on a connection that can be made.
+/// Time limit for one plain request on a connection that can be made.
 pub(super) const REQUEST: Duration = Duration::from_secs(2);
 
-/// For one that may hang while it connects: longer than the tap waits for that.
+/// Time limit for a request whose connection may hang: longer than the tap's own limit.
 pub(super) const DIAL: Duration = Duration::from_secs(4);
 
-/// For an answer to the large upgrade: a packet that is lost on a short path has been sent again four times by then
-/// (RFC 6298).
+/// Time limit for an answer to the large upgrade: a packet that is lost on a short path has been
+/// retransmitted four times by then (RFC 6298).
 const PADDED: Duration = Duration::from_millis(3500);
 
-/// Headers of an answer that are read: as many as the tap passes on.
+/// Maximum number of headers that are read from an answer: as many as the tap passes on.
 const HEADERS: usize = 1024;
 
 /// Lines of padding, and bytes of each. Node takes heads of 16 KiB, HAProxy of 15, nginx lines of 8.
 const PADDING: usize = 8;
 const LINE: usize = 1000;
 
-/// For the record of a session that its client has ended: its other end may take a while.
+/// Time limit for the record of a session that its client has ended: its other end may take a
+/// while.
 const RECORD: Duration = Duration::from_secs(3);
 
 /// Extra time to finish after the budget.
 const END: Duration = Duration::from_millis(900);
 
-/// Bytes read of an answer's body.
+/// Maximum number of bytes that are read from an answer's body.
 const BODY: usize = 64 * 1024;
 
-/// In milliseconds.
+/// A century in milliseconds.
 const CENTURY: f64 = 3.2e12;
 
-/// Scopes that are kept.
+/// Maximum number of scopes that are kept.
 const SCOPES: usize = 20;
 
 /// `platform` and `deviceFamily` of the CLI: a device that was paired with others has to be approved again.
@@ -82,7 +83,7 @@ const PLATFORM: (&str, &str) = if cfg!(target_os = "macos") {
     ("linux", "Linux")
 };
 
-/// The largest message that is read. `hello-ok` has 20 KB.
+/// Maximum size of a message. `hello-ok` has 20 KB.
 const MESSAGE: usize = 4 << 20;
 
 /// The probe could not run.
@@ -102,7 +103,7 @@ pub(super) struct OwnTap {
     records: UnboundedReceiver<SessionRecord>,
     running: JoinHandle<()>,
     deadline: Instant,
-    /// The host name of the container that this place is, as engines give it.
+    /// The host name of the container that this place belongs to, as engines set it.
     container: Option<String>,
 }
 
@@ -111,8 +112,8 @@ struct ToProbe(UnboundedSender<SessionRecord>);
 
 impl Consumer for ToProbe {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        // Other processes of this network namespace can connect to the socket, too. Their sessions tell nothing
-        // about ours.
+        // Other processes of this network namespace can connect to the socket, too. Their sessions
+        // say nothing about ours.
         let pid = record.client.process.and_then(|process| process.pid);
         if pid.and_then(|pid| u32::try_from(pid).ok()) != Some(std::process::id()) {
             return Ok(());
@@ -124,13 +125,13 @@ impl Consumer for ToProbe {
 
 /// Result of a plain request.
 pub(super) struct Answered {
-    /// The gateway's; 0 without an answer of its own.
+    /// The gateway's status; 0 if the gateway itself did not answer.
     pub(super) status: u16,
     pub(super) body: Bytes,
     pub(super) record: SessionRecord,
 }
 
-/// What the gateway said in the session. The record has the rest.
+/// The gateway's messages in the session. The record has the rest.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// It was the second session: the connection of the first was refused or cut before an answer.
@@ -141,15 +142,15 @@ pub(super) struct Heard {
     pub(super) skew_ms: Option<f64>,
     /// From `connect` to its answer, in milliseconds.
     pub(super) hello_ms: Option<f64>,
-    /// The gateway said no.
+    /// The gateway refused.
     pub(super) refused: bool,
-    /// It said yes with something else than `hello-ok`.
+    /// It accepted with something other than `hello-ok`.
     pub(super) strange: bool,
     /// How the gateway says that it authenticated us (`auth.method` of `hello-ok`).
     pub(super) method: Option<String>,
     /// The scopes of `hello-ok`.
     pub(super) scopes: Option<Vec<String>>,
-    /// `channels.status` was asked for.
+    /// `channels.status` was requested.
     pub(super) asked: bool,
     /// The answer to it, and how long it took in milliseconds.
     pub(super) channels: Option<(GatewayMessage, f64)>,
@@ -180,7 +181,7 @@ impl OwnTap {
         deadline: Instant,
     ) -> Result<Self, ProbeError> {
         let name = format!("wstap-probe-{}", Uuid::new_v4());
-        // Without a file, and gone with this process.
+        // An abstract socket has no file, and disappears with this process.
         let address = SocketAddr::from_abstract_name(&name)?;
         let listener = UnixListener::bind_addr(&address)?;
         listener.set_nonblocking(true)?;
@@ -202,7 +203,7 @@ impl OwnTap {
         })
     }
 
-    /// Ends the tap, and with the runtime every connection of it. All that it has to tell has been told.
+    /// Ends the tap, and with its runtime all its connections. Its records have been received.
     pub(super) fn stop(self) {
         self.running.abort();
     }
@@ -280,7 +281,8 @@ impl OwnTap {
             .unwrap_or_default())
     }
 
-    /// The one session: upgrade and challenge, then `connects`, and with scopes one call that reads.
+    /// The one session: upgrade and challenge, then, if `connects`, the connect request, and with
+    /// scopes one call that reads.
     pub(super) async fn talk(
         &mut self,
         target: &Target,
@@ -294,7 +296,8 @@ impl OwnTap {
         (record, heard)
     }
 
-    /// By hyper, which passes over interim answers (1xx). Whether the gateway agreed properly is for the rules to say.
+    /// Upgrades with hyper, which skips interim answers (1xx). The rules decide whether the
+    /// gateway's handshake was valid.
     async fn upgrade(&self, target: &Target) -> io::Result<Socket> {
         let answer = self.ask_to_upgrade(target, 0).await?;
         Self::open(answer).await
@@ -308,7 +311,7 @@ impl OwnTap {
         Ok(Socket(socket))
     }
 
-    /// An upgrade with a head that is large, or not, closed when it is answered.
+    /// An upgrade with a large or a small head, closed when it is answered.
     pub(super) async fn pad(&mut self, target: &Target, is_large: bool) -> Option<SessionRecord> {
         let lines = if is_large { PADDING } else { 0 };
         let opened = async {
@@ -321,7 +324,7 @@ impl OwnTap {
         self.record(|record| record.kind == Kind::Websocket).await
     }
 
-    /// `lines`: so many headers of no meaning, each of [`LINE`] bytes.
+    /// `lines` is the number of padding headers, each of [`LINE`] bytes.
     async fn ask_to_upgrade(
         &self,
         target: &Target,
@@ -365,7 +368,7 @@ impl OwnTap {
                 let ours = ours as f64 / 1000.0;
                 theirs - ours
             })
-            // Beyond a century it is no clock.
+            // A difference of more than a century is not a clock error.
             .filter(|skew| skew.abs() < CENTURY);
         if !connects {
             return socket.close().await;
@@ -391,7 +394,7 @@ impl OwnTap {
             .and_then(Value::as_array);
         let scopes: Vec<String> = scopes.map_or_else(Vec::new, |scopes| {
             let words = scopes.iter().filter_map(Value::as_str);
-            // Far more than there are.
+            // Far more than exist.
             let words = words.take(SCOPES);
             words.map(|word| PeerText::new(word, 60).into()).collect()
         });
@@ -441,7 +444,7 @@ impl Socket {
         }
     }
 
-    /// The challenge; what comes before it is passed over.
+    /// The challenge; messages before it are skipped.
     async fn challenge(&mut self) -> io::Result<GatewayMessage> {
         loop {
             let message = self.next().await?;
@@ -451,7 +454,7 @@ impl Socket {
         }
     }
 
-    /// The answer to the request with this id; events before it are passed over.
+    /// The answer to the request with this id; events before it are skipped.
     async fn answer(&mut self, id: &str) -> io::Result<GatewayMessage> {
         loop {
             let message = self.next().await?;
@@ -466,7 +469,7 @@ impl Socket {
         self.0.send(text).await.map_err(io::Error::other)
     }
 
-    /// As the CLI closes: with an empty Close.
+    /// Closes as the CLI does: with an empty Close.
     async fn close(&mut self) -> io::Result<()> {
         self.0.close(None).await.map_err(io::Error::other)
     }
@@ -477,9 +480,10 @@ impl Socket {
     }
 }
 
-/// As the CLI's own `gateway probe` sends it (2026.9.6): in this mode a gateway keeps no pairing request.
+/// The connect request as the CLI's own `gateway probe` sends it (2026.9.6): in this mode a gateway
+/// keeps no pairing request.
 fn connect_request(target: &Target, challenge: &Value) -> Value {
-    // A gateway in password mode takes it from there as well.
+    // A gateway in password mode accepts the password in `token` as well.
     let auth = (target.secret.as_ref()).map(|secret| json!({ "token": secret.expose() }));
     let mut params = json!({
         "minProtocol": 3, "maxProtocol": 4,
@@ -505,7 +509,7 @@ fn insert(params: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Of the probe's tap: it adds nothing, denies nothing, and waits for nobody.
+/// Configuration of the probe's tap: it adds nothing, denies nothing, and has short timeouts.
 fn configuration(target: &Target) -> Result<config::Config, ConfigErrors> {
     let url = Value::from(target.as_gateway_url());
     let pin = target.pin.as_ref().filter(|_| target.is_tls());

@@ -1,5 +1,5 @@
-//! What is probed: the URL, and the secret that goes with it, found as the `OpenClaw` CLI finds them
-//! (2026.9.6, `connection-details.ts`).
+//! The target of a probe: the URL and its secret, found as the `OpenClaw` CLI finds them (2026.9.6,
+//! `connection-details.ts`).
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use super::proxy::Choice;
 use super::whereabouts::Environment;
 use crate::session::credential::Secret;
 
-/// The gateway's port, where nothing says otherwise.
+/// The gateway's default port.
 const PORT: u16 = 18789;
 
 /// `openclaw.json` is far smaller.
@@ -41,7 +41,7 @@ impl Given {
         &self.from
     }
 
-    /// For the connect request, and nothing else.
+    /// The secret itself, only for the connect request.
     pub(super) fn expose(&self) -> &str {
         std::str::from_utf8(self.secret.expose()).unwrap_or_default()
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for Given {
 /// There is nothing to probe.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    // What was found may have a secret in it.
+    // The URL is not shown: it may contain a secret.
     #[error("the URL {from}: expected ws, wss, http or https with a host, or unix:/path")]
     Url { from: String },
     #[error(
@@ -75,7 +75,7 @@ pub(crate) enum TargetError {
     Device(#[from] DeviceError),
 }
 
-/// What is probed.
+/// The target of a probe.
 pub(crate) struct Target {
     pub(crate) address: Address,
     /// Path and query of the upgrade request.
@@ -88,11 +88,11 @@ pub(crate) struct Target {
     pub(super) device: Option<Device>,
     /// The only certificate to accept, in hexadecimal digits.
     pub(super) pin: Option<String>,
-    /// Whether clients of this environment take a proxy on the way.
+    /// Whether clients of this environment use a proxy.
     pub(super) proxy: Choice,
 }
 
-/// The path may have a secret in it.
+/// Hides the path, which may contain a secret.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.shown())
@@ -100,14 +100,14 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// The one that was named, else the one of the environment, of the configuration, or the default.
+    /// The named target, else that of the environment, of the configuration, or the default.
     pub(crate) fn find(
         named: Option<&str>,
         secret: Option<Given>,
         environment: &Environment,
         entered: bool,
     ) -> Result<Self, TargetError> {
-        // The owner of the place's process must not choose where the operator's secret goes.
+        // The owner of the entered process must not choose where the operator's secret goes.
         if entered && named.is_none() && secret.is_some() {
             return Err(TargetError::NoUrl);
         }
@@ -119,14 +119,15 @@ impl Target {
             })
         };
         if let Some(url) = named {
-            // Like the CLI: a secret that is lying around goes to no URL that was typed.
+            // Like the CLI: a secret from the environment or the configuration is not sent to a URL
+            // that was typed.
             return Self::parse(url, "from the command line", secret);
         }
         if let Some(url) = environment.get("OPENCLAW_GATEWAY_URL") {
             let secret = secret.or_else(from_environment);
             return Self::parse(url, "from OPENCLAW_GATEWAY_URL", secret);
         }
-        // A file of another's, which we may read and its reader may not, says nothing there.
+        // In an entered place, do not read a file that we may read and its process may not.
         let path = configuration_path(environment).filter(|_| !entered);
         let configuration = path.as_deref().map_or(Ok(None), read)?;
         let is_there = configuration.is_some();
@@ -233,7 +234,7 @@ impl Target {
         matches!(self.address, Address::Tcp { tls: true, .. })
     }
 
-    /// The URL without its path and query, which may have a secret in them.
+    /// The URL without its path and query, which may contain a secret.
     pub(crate) fn shown(&self) -> String {
         let scheme = if self.is_tls() { "wss" } else { "ws" };
         match &self.address {
@@ -242,7 +243,7 @@ impl Target {
         }
     }
 
-    /// A unix socket is one below this folder.
+    /// Moves a unix socket's path below this folder.
     pub(crate) fn below(&mut self, root: &str) {
         if let Address::Unix(path) = &mut self.address {
             let inside = path.strip_prefix("/").unwrap_or(path);
@@ -255,7 +256,7 @@ impl Target {
         self.address.authority()
     }
 
-    /// The Host header: the port of the scheme is left out.
+    /// The Host header, without the scheme's default port.
     pub(crate) fn host(&self) -> String {
         let usual = if self.is_tls() { ":443" } else { ":80" };
         let authority = self.authority();
@@ -265,7 +266,7 @@ impl Target {
             .unwrap_or(authority)
     }
 
-    /// As `gateway.url` of a tap.
+    /// The target as a tap's `gateway.url`.
     pub(super) fn as_gateway_url(&self) -> String {
         let scheme = if self.is_tls() { "https" } else { "http" };
         match &self.address {
@@ -275,7 +276,7 @@ impl Target {
     }
 }
 
-/// Where the CLI's configuration is, if anywhere.
+/// Path of the CLI's configuration, if there may be one.
 fn configuration_path(environment: &Environment) -> Option<PathBuf> {
     if let Some(path) = environment.get("OPENCLAW_CONFIG_PATH") {
         return Some(path.into());
@@ -305,14 +306,14 @@ fn read(path: &Path) -> Result<Option<Value>, TargetError> {
     if depth(&text) > DEEPEST {
         return Err(failed("it is nested too deeply".to_owned()));
     }
-    // The parser quotes what it chokes on, which may be a secret.
+    // The parser's error quotes its input, which may be a secret.
     let parsed = json5::from_str(&text);
     parsed
         .map(Some)
         .map_err(|_| failed("it is not JSON5".to_owned()))
 }
 
-/// How deeply brackets are nested, at most: those in texts are counted as well.
+/// Upper bound of the nesting depth: brackets in strings are counted as well.
 fn depth(text: &str) -> usize {
     let mut depth: usize = 0;
     let mut deepest = 0;
@@ -327,8 +328,8 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// The digits of a SHA-256 in one of the forms that `OpenClaw` takes: with `sha256:` or without, with colons or
-/// without.
+/// The digits of a SHA-256 in one of the forms that `OpenClaw` accepts: with or without `sha256:`,
+/// with or without colons.
 fn digits(pin: &str) -> Option<String> {
     let pin = pin.trim().to_ascii_lowercase();
     let digits = pin.trim_start_matches("sha256:").replace(':', "");
@@ -405,7 +406,7 @@ mod tests {
         }
     }
 
-    /// Neither its owner's configuration nor, without a URL, the operator's secret.
+    /// Neither its owner's configuration is read nor, without a URL, the operator's secret used.
     #[test]
     fn a_place_that_was_entered_gets_no_secret_but_its_own() {
         let environment = Environment::parse(b"OPENCLAW_GATEWAY_URL=ws://a:1\0");

@@ -1,7 +1,7 @@
-//! The name, and plain TCP connections to each of its addresses, again and again.
+//! Looks the name up, and makes many plain TCP connections to each of its addresses.
 //!
-//! One connection that works proves little: of two addresses one may be dead, and a client with happy eyeballs hides
-//! it. Every address is tried by itself.
+//! One connection that works proves little: one of two addresses may be dead, and a client with
+//! happy eyeballs hides it. So every address is tried on its own.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,36 +19,38 @@ use crate::session::record::gateway::{DialAttempt, Tries};
 use crate::upstream::errno;
 use crate::verdict::words::{error_words, human_ms};
 
-/// Connections to each address.
+/// Number of connections to each address.
 const TRIES: u32 = 100;
 
-/// To an address that has failed this often without ever answering, no more are made.
+/// Number of failures after which an address that has never answered is given up.
 const DEAD_AFTER: u32 = 4;
 
-/// Connections at the same time. With the session's own and a look-up there are at most eight sockets.
+/// Number of simultaneous connections. With the session's own and a look-up there are at most eight
+/// sockets.
 const AT_ONCE: usize = 4;
 
-/// For one connection: one lost packet costs a second (RFC 6298 section 2).
+/// Time limit for one connection: one lost packet costs a second (RFC 6298 section 2).
 const ONE: Duration = Duration::from_millis(1500);
 
-/// For all connections to one address.
+/// Time limit for all connections to one address.
 const ALL: Duration = Duration::from_secs(2);
 
-/// Addresses that are tried.
+/// Maximum number of addresses that are tried.
 const ADDRESSES: usize = 8;
 
-/// For the look-up of a name: the C library asks the next server after 5 s (resolv.conf(5)).
+/// Time limit for the look-up of a name: the C library asks the next server after 5 s
+/// (resolv.conf(5)).
 const LOOK_UP: Duration = Duration::from_secs(11);
 
-/// What a name led to.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// In the order of the resolver.
+    /// The addresses, in the order of the resolver.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// So many more than are tried.
+    /// Number of further addresses, which are not tried.
     pub(crate) more: usize,
     pub(super) took: Duration,
-    /// Why there is none.
+    /// Why there are no addresses.
     pub(crate) error: Option<String>,
 }
 
@@ -78,14 +80,14 @@ pub(crate) async fn look_up(host: &str, port: u16, deadline: Instant) -> Found {
     }
 }
 
-/// What became of the connections to one address.
+/// Results of the connections to one address.
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) addr: SocketAddr,
     pub(super) of: u32,
-    /// How long each took that was made, in order of time taken.
+    /// Durations of the successful connections, in ascending order.
     times: Vec<Duration>,
-    /// Why the last one that failed did; `None` also without an answer.
+    /// Why the last failed connection failed; `None` also if there was no answer.
     pub(super) error: Option<Kind>,
 }
 
@@ -94,8 +96,9 @@ impl Tried {
         u32::try_from(self.times.len()).unwrap_or(u32::MAX)
     }
 
-    /// That it failed says nothing about the gateway: this place has no address of the family, or no way out by IPv6, or
-    /// this process has no descriptor or port left. Clients fail there at once and go on to the next address.
+    /// The failure says nothing about the gateway: this place has no address of the family, or no
+    /// IPv6 route, or this process has no descriptor or port left. Clients fail at once there and
+    /// go on to the next address.
     fn is_local(&self) -> bool {
         let is_own = matches!(
             self.error,
@@ -113,7 +116,7 @@ impl Tried {
         is_own || no_ipv6 || self.error == Some(Kind::Refused) && self.addr.ip().is_loopback()
     }
 
-    /// Whether it works, or its failure is none of the gateway's.
+    /// Whether it works, or its failure is not the gateway's.
     pub(super) fn is_excused(&self) -> bool {
         self.tries().is_fine() || self.connected() == 0 && self.is_local()
     }
@@ -125,13 +128,13 @@ impl Tried {
         }
     }
 
-    /// The time within which so many percent of those that were made were made, in milliseconds.
+    /// A percentile of the successful connections' durations, in milliseconds.
     pub(super) fn percentile(&self, percent: usize) -> Option<f64> {
         let last = self.times.len().checked_sub(1)?;
         self.times.get(last * percent / 100).copied().map(millis)
     }
 
-    /// As records tell of an address that was tried.
+    /// The attempt in the form of a record.
     pub(super) fn attempt(&self) -> DialAttempt {
         DialAttempt {
             addr: self.addr.to_string(),
@@ -171,7 +174,7 @@ async fn connect_to(addr: SocketAddr, deadline: Instant) -> Tried {
             begun += 1;
             running.spawn(once(addr, deadline));
         }
-        // Those that are on their way when the time is over are waited for: they would count as lost.
+        // Wait for connections that are under way when the time is over: they would count as lost.
         let Some(ended) = running.join_next().await else {
             break;
         };
@@ -186,7 +189,7 @@ async fn connect_to(addr: SocketAddr, deadline: Instant) -> Tried {
     tried
 }
 
-/// One connection, closed at once. An error of `None`: there was no answer.
+/// One connection, closed at once. `Err(None)` means that there was no answer.
 async fn once(addr: SocketAddr, deadline: Instant) -> Result<Duration, Option<Kind>> {
     let started = Instant::now();
     let limit = deadline.min(started + ONE);
@@ -201,7 +204,7 @@ async fn once(addr: SocketAddr, deadline: Instant) -> Result<Duration, Option<Ki
     }
 }
 
-/// The rung of connections, as they went.
+/// The rung of the connections and their results.
 pub(super) fn rung(tried: &[Tried], status: Status) -> Rung {
     let words: Vec<String> = tried.iter().map(tried_words).collect();
     let mut facts = Map::new();
@@ -238,12 +241,12 @@ fn tried_words(tried: &Tried) -> String {
 /// A unix socket's file and its folder.
 #[derive(Debug, Default)]
 pub(super) struct SocketFile {
-    /// Kind, mode and owner of each, or why it could not be looked at.
+    /// Kind, mode and owner of each, or why it could not be read.
     pub(super) words: Vec<String>,
 }
 
 impl SocketFile {
-    /// Looks at both.
+    /// Reads the metadata of both.
     pub(super) fn look(address: &Address) -> Option<Self> {
         use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 

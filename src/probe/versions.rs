@@ -1,4 +1,4 @@
-//! Which `OpenClaw` the clients of a place have, and how that compares with the gateway's.
+//! The `OpenClaw` version of a place's clients, compared with the gateway's.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::place::read_in;
 use crate::session::text::PeerText;
 use crate::verdict::openclaw::skew::Release;
 
-/// Beside each folder of `PATH`, for a global install with npm; and in the official image.
+/// Path from a folder of `PATH` in a global install with npm, and path in the official image.
 const BESIDE: &str = "../lib/node_modules/openclaw/package.json";
 const IN_IMAGE: &str = "/app/package.json";
 
-/// Folders of `PATH` that are looked at.
+/// Maximum number of folders of `PATH` that are searched.
 const FOLDERS: usize = 50;
 
 #[derive(Deserialize)]
@@ -24,7 +24,8 @@ struct Package {
     version: String,
 }
 
-/// The version of the command line tool on this `PATH`, below this root. Its own files tell it: nothing is run.
+/// The version of the command line tool on this `PATH`, below this root. It is read from the tool's
+/// files: nothing is run.
 pub(super) fn of_client(root: &Path, environment: &Environment) -> Option<String> {
     let folders = environment.get("PATH").unwrap_or_default().split(':');
     let folders = folders
@@ -78,7 +79,7 @@ mod tests {
         assert_eq!(of("opt/node/bin"), None);
         write("{\"name\":\"other\",\"version\":\"1\"}");
         assert_eq!(of("/opt/node/bin"), None);
-        // A link of a container's leads nowhere outside of it.
+        // A container's symlink cannot lead outside of it.
         fs::remove_file(folder.join("package.json")).unwrap();
         let outside = TempDir::new().unwrap();
         let file = outside.path().join("package.json");

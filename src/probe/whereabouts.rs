@@ -1,5 +1,5 @@
-//! Where the probe runs: the first rung, and the one that people most often get wrong. A check from another namespace
-//! sees another network.
+//! Where the probe runs: the first rung, and the one that is most often wrong. A check from another
+//! namespace sees another network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,15 +17,15 @@ use crate::place::sharing::{Owner, Sharing, sharing};
 use crate::place::{self, NamespaceFacts};
 use crate::session::text::PeerText;
 
-/// Lines of a hosts file that are kept.
+/// Maximum number of lines that are kept of a hosts file.
 const LINES: usize = 50;
-/// For the engine to describe a container whose network is shared.
+/// Time limit for the engine to describe a container whose network is shared.
 const SHARED: Duration = Duration::from_secs(1);
-/// Length of a text that is kept, in bytes.
+/// Maximum length of a text that is kept, in bytes.
 const LENGTH: usize = 200;
 
-/// Ends of the names of `OPENCLAW_*` variables whose values are no secrets. Every other value is shown by its
-/// fingerprint.
+/// Suffixes of the names of `OPENCLAW_*` variables whose values are not secret. Every other value
+/// is shown as a fingerprint.
 const HARMLESS: [&str; 10] = [
     "_PORT",
     "_DIR",
@@ -43,7 +43,7 @@ const HARMLESS: [&str; 10] = [
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// This process's.
+    /// Those of this process.
     pub(crate) fn own() -> Self {
         let all = std::env::vars_os();
         let text = |bytes: &std::ffi::OsStr| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
@@ -53,7 +53,7 @@ impl Environment {
         )
     }
 
-    /// From the form of `/proc/PID/environ`.
+    /// Parses the form of `/proc/PID/environ`.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let lines = bytes.split(|byte| *byte == 0);
         let pairs = lines.filter_map(|line| {
@@ -74,7 +74,7 @@ impl Environment {
         self.0.get(name).map(String::as_str).unwrap_or_default()
     }
 
-    /// `OPENCLAW_*`, secrets by their fingerprints.
+    /// `OPENCLAW_*` variables, with secrets as fingerprints.
     fn shown(&self) -> BTreeMap<String, String> {
         let fingerprinter = ephemeral_fingerprinter();
         let ours = self
@@ -97,7 +97,7 @@ impl Environment {
     }
 }
 
-/// Scheme, host and port of a URL: the rest may have a secret in it.
+/// Scheme, host and port of a URL: the rest may contain a secret.
 fn bare_url(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let port = url
@@ -106,7 +106,7 @@ fn bare_url(text: &str) -> Option<String> {
     Some(format!("{}://{}{port}", url.scheme(), url.host()?))
 }
 
-/// Inert and short.
+/// The text, inert and truncated.
 fn kept(text: &str) -> String {
     PeerText::new(text, LENGTH).into()
 }
@@ -124,13 +124,13 @@ pub(crate) struct Whereabouts {
     pub entered: bool,
     /// Addresses of its interfaces except loopback.
     pub addresses: Vec<String>,
-    /// `nameserver` of its `resolv.conf`.
+    /// The `nameserver` entries of its `resolv.conf`.
     pub resolver: Vec<String>,
-    /// Its hosts file: one entry a line, without comments.
+    /// The lines of its hosts file, without comments.
     pub hosts: Vec<String>,
     /// `OPENCLAW_*` variables; secrets as fingerprints.
     pub env: BTreeMap<String, String>,
-    /// The container shares a network that is no longer the other's: why, and what to do.
+    /// The container shares a network that the other container no longer uses: why, and what to do.
     #[serde(skip)]
     pub(super) stale: Option<(String, String)>,
 }
@@ -138,23 +138,23 @@ pub(crate) struct Whereabouts {
 /// A container.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct InContainer {
-    /// Its id; `null` where only marks of a container were found.
+    /// Its id; `null` if only signs of a container were found.
     pub id: Option<String>,
-    /// The name of its image; `null` where no engine was asked.
+    /// The name of its image; `null` if no engine was asked.
     pub image: Option<String>,
-    /// The id of its image; `null` where no engine was asked.
+    /// The id of its image; `null` if no engine was asked.
     pub digest: Option<String>,
 }
 
 impl InContainer {
-    /// Its host name, unless somebody gave it another: the id's first twelve digits.
+    /// Its default host name: the first twelve digits of the id.
     pub(super) fn name(&self) -> Option<&str> {
         self.id.as_deref()?.get(..12)
     }
 }
 
 impl Whereabouts {
-    /// Of the place where this process is now, and what was `seen` of it on the way in.
+    /// Describes the place where this process is now; `seen` is what was found out on entering it.
     pub(crate) fn here(environment: &Environment, seen: Option<NamespaceFacts>) -> Self {
         let entered = seen.is_some();
         let container_seen = seen.as_ref().and_then(|seen| seen.container.as_ref());
@@ -177,7 +177,7 @@ impl Whereabouts {
         }
     }
 
-    /// Whether the hosts file has this name, in whichever line.
+    /// Whether any line of the hosts file has this name.
     pub(crate) fn names_in_hosts(name: &str) -> bool {
         let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
         let mut words = text
@@ -187,7 +187,7 @@ impl Whereabouts {
     }
 }
 
-/// Whether this place is the network of another container no longer.
+/// Whether this place has the network that another container has left.
 fn stale(container: &Container) -> Option<(String, String)> {
     let owner = |id: &str| match engine::container(id, SHARED) {
         Ok(other) => Ok(Some(Owner {

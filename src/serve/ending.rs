@@ -1,5 +1,5 @@
 //! Shutdown order: first drop every task, which records its sessions, and then close the sinks. In
-//! any other order the last records would meet closed sinks.
+//! any other order the sinks would be closed before the last records.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};

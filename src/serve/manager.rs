@@ -1,11 +1,11 @@
-//! What the service manager is told while the tap runs.
+//! Messages to the service manager while the tap runs.
 
 use tokio::task::JoinHandle;
 
 use crate::app::Bound;
 use crate::transport::notify;
 
-/// The line that it shows.
+/// The status line that it shows.
 pub(super) fn status(bound: &Bound) -> String {
     let places: Vec<String> = bound
         .listeners
@@ -17,13 +17,13 @@ pub(super) fn status(bound: &Bound) -> String {
     format!("serving on {}, forwarding to {gateway}", places.join(", "))
 }
 
-/// Tells its watchdog that the runtime still runs tasks, while this lives.
+/// Until dropped, notifies its watchdog that the runtime still runs tasks.
 pub(super) struct Watched(Option<JoinHandle<()>>);
 
 impl Watched {
     pub(super) fn begin() -> Self {
         Self(notify::watchdog().map(|every| {
-            // A task of its own: with all workers stuck, or the only one, it does not run.
+            // A separate task: it does not run if all workers are stuck.
             tokio::spawn(async move {
                 let mut every = tokio::time::interval(every);
                 loop {

@@ -15,14 +15,14 @@ pub(crate) const BOUNDS_US: [u32; 40] = [
 /// How many buckets there are.
 pub(crate) const BUCKETS: usize = BOUNDS_US.len() + 1;
 
-/// How often a slice took how long.
+/// Number of slices by how long they took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// By [`BOUNDS_US`], each without the ones below it.
+    /// Slices in each bucket of [`BOUNDS_US`]; not cumulative.
     pub counts: [u64; BUCKETS],
-    /// All of them, in nanoseconds.
+    /// The sum of all times, in nanoseconds.
     pub sum_ns: u64,
-    /// The longest, in nanoseconds.
+    /// The longest time, in nanoseconds.
     pub max_ns: u64,
 }
 
@@ -37,19 +37,19 @@ impl Default for Added {
 }
 
 impl Added {
-    /// Which bucket counts this time, in nanoseconds.
+    /// Index of the bucket for this time in nanoseconds.
     #[must_use]
     pub fn bucket(ns: u64) -> usize {
         BOUNDS_US.partition_point(|bound| u64::from(*bound) * 1000 < ns)
     }
 
-    /// How many there are.
+    /// Number of slices.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Together with others.
+    /// Adds the slices of `other`.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
@@ -58,8 +58,8 @@ impl Added {
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
-    /// For the record: quantiles are upper bounds of their bucket, and no more than the longest;
-    /// `None` when nothing was measured.
+    /// The summary for the record: each quantile is the upper bound of its bucket, and never above
+    /// the longest time; `None` when nothing was measured.
     #[must_use]
     pub fn summary(&self) -> Option<AddedLatency> {
         let count = self.count();
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(Added::default().summary(), None);
         let one = of(&[2_300]).summary().unwrap();
         assert_eq!((one.p50, one.p99, one.max), (2.3, 2.3, 2.3));
-        // 98 quick ones, one of 40 us, one of 7 s.
+        // 98 quick slices, one of 40 us, one of 7 s.
         let mut all = vec![1_500; 98];
         all.extend([39_000, 7_000_000_000]);
         let many = of(&all).summary().unwrap();

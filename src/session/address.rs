@@ -8,7 +8,7 @@ pub(crate) fn text(addr: SocketAddr) -> String {
     let SocketAddr::V4(addr) = addr else {
         return addr.to_string();
     };
-    // The longest one.
+    // The longest address.
     let mut text = Vec::with_capacity("255.255.255.255:65535".len());
     for (place, octet) in addr.ip().octets().into_iter().enumerate() {
         if place > 0 {
@@ -21,7 +21,7 @@ pub(crate) fn text(addr: SocketAddr) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// Of an `address:port` the address.
+/// The address of an `address:port`.
 #[must_use]
 pub(crate) fn host(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)

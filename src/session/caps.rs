@@ -1,10 +1,10 @@
-//! Caps on what one session may carry, and the meter that follows one direction and finds the
-//! frame that would go over one of them. Pure; frames alone are followed, bodies of plain requests
-//! are not a session's.
+//! Caps on one session's traffic, and the meter that follows one direction and finds the frame that
+//! would exceed one of them. Pure. Only frames count: bodies of plain requests are not part of a
+//! session.
 //!
-//! A frame counts when its header is complete, with the length that it declares: so it is found
-//! before its payload is passed on, and what stands before it ends on a frame boundary, where a
-//! Close may stand. Lengths are those on the wire: of compressed messages, the compressed ones.
+//! A frame counts when its header is complete, with the length that it declares. So it is found
+//! before its payload is passed on, and the bytes before it end on a frame boundary, where a Close
+//! may be sent. Lengths are those on the wire; for compressed messages, the compressed length.
 
 use std::time::{Duration, Instant};
 
@@ -29,29 +29,29 @@ pub struct Caps {
     pub byte_rate: Option<Rate>,
 }
 
-/// So much a second, and so much at once.
+/// A rate and its burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In the long run.
+    /// Allowed per second in the long run.
     pub per_second: u64,
-    /// After a pause.
+    /// Allowed at once after a pause.
     pub burst: u64,
 }
 
-/// What would have gone over a cap.
+/// The cap that a frame would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Over {
     /// Number of bytes of the slice before the frame, which may pass.
     pub passes: usize,
     /// Which cap.
     pub key: CapKey,
-    /// What it is set to; of a rate: a second.
+    /// The configured cap; for a rate: per second.
     pub limit: u64,
-    /// Of a rate: what may come at once.
+    /// For a rate: the burst that is allowed.
     pub burst: Option<u64>,
-    /// What it would have come to, with this frame. Of a rate: within `within`.
+    /// The count with this frame included. For a rate: within `within`.
     pub observed: u64,
-    /// Of a rate: since when this is counted.
+    /// For a rate: how long this has been counted.
     pub within: Option<Duration>,
 }
 
@@ -78,7 +78,7 @@ enum State {
     },
     /// Its Close frame passes; nothing after it is checked.
     Closing,
-    /// A cap was met: nothing passes any more.
+    /// A cap was met; nothing more passes.
     Stopped(Over),
 }
 
@@ -90,7 +90,7 @@ impl State {
 }
 
 impl Meter {
-    /// For this direction; `None` when no cap is about it.
+    /// A meter for this direction; `None` if no cap applies to it.
     #[must_use]
     pub(crate) fn new(caps: &Caps, direction: Direction, now: Instant) -> Option<Self> {
         let of_clients = |rate: Option<Rate>| {
@@ -154,7 +154,7 @@ impl Meter {
         None
     }
 
-    /// Counts a frame, or says which cap it would go over.
+    /// Counts a frame, or returns the cap that it would exceed.
     fn frame(&mut self, header: &FrameHeader, now: Instant) -> Option<Over> {
         self.state = if header.len == 0 {
             State::NEXT
@@ -162,7 +162,7 @@ impl Meter {
             State::Payload { left: header.len }
         };
         if header.opcode == Opcode::Close && header.len <= u64::from(MAX_CONTROL_PAYLOAD) {
-            // Whoever ends the session by itself is not stopped from it.
+            // A party that ends the session by itself may do so.
             self.state = State::Closing;
             return None;
         }
@@ -199,14 +199,14 @@ impl Meter {
     }
 }
 
-/// A token bucket in whole numbers: what flows in during a nanosecond is a billionth of what flows
-/// in during a second.
+/// A token bucket in whole numbers: the inflow per nanosecond is a billionth of the inflow per
+/// second.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rate: Rate,
     level: u128,
     at: Instant,
-    /// What was taken since the bucket was last full, and when that was.
+    /// Tokens taken since the bucket was last full, and when that was.
     taken: u64,
     full_at: Instant,
 }

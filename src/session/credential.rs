@@ -1,12 +1,13 @@
-//! What a record may say about a secret: how long it is, a fingerprint of it, and whether it has one
-//! of the odd forms that explain most failed logins. Never the secret itself.
+//! What a record may contain about a secret: its length, a fingerprint, and whether it has one of
+//! the odd forms that explain most failed logins. Never the secret itself.
 //!
-//! Two token sources that should agree show up as two fingerprints, and anyone can compare a record
-//! with a value of theirs without either being shown (the contract's "Fingerprints"). HMAC is
+//! Two token sources that should agree but do not show up as two fingerprints, and anyone can
+//! compare a record with their own value without revealing either (the contract's "Fingerprints").
+//! HMAC is
 //! RFC 2104 with SHA-256, checked against the vectors of RFC 4231.
 //!
-//! Where credentials stand in a request is known to [`crate::admission::credentials`]; those inside
-//! frames are known to the dialect.
+//! [`crate::admission::credentials`] knows where credentials are in a request; the dialect knows
+//! those inside frames.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ mod shape;
 pub use shape::{Shape, shapes, trimmed};
 pub(super) use shape::{bare, is_left_open};
 
-/// From this many characters on, a value is taken to be random enough that a part of its plain
-/// SHA-256 can be published. Shorter ones could be found by trying words, so they need a key.
+/// From this many characters on, a value is assumed to be random enough that part of its plain
+/// SHA-256 can be published. Shorter ones could be found by guessing, so they need a key.
 pub const PLAIN_FROM: usize = 32;
 
 /// How anyone can check a `sha256:` fingerprint.
@@ -38,13 +39,13 @@ const USER_CAP: usize = 64;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes over; copies that the caller made elsewhere are the caller's to wipe.
+    /// Takes ownership of the bytes; the caller must wipe any copies it made.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for hashing or for handing to whom they belong.
+    /// The bytes, for hashing or for passing on to their owner.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -108,15 +109,15 @@ struct Keyed {
 }
 
 impl Fingerprinter {
-    /// Under a key that several hosts share (the content of `fingerprint_key_file`).
+    /// Uses a key that several hosts share (the content of `fingerprint_key_file`).
     ///
-    /// Whether the key is long enough is for the configuration to judge.
+    /// The configuration checks that the key is long enough.
     #[must_use]
     pub fn with_key(key: &[u8]) -> Self {
         Self::build(key, false)
     }
 
-    /// Under a key for this run only; its id starts with `run-`.
+    /// Uses a key for this run only; its id starts with `run-`.
     #[must_use]
     pub fn ephemeral(random: [u8; 32]) -> Self {
         let random = Zeroizing::new(random);
@@ -137,7 +138,7 @@ impl Fingerprinter {
                 .zip(key)
                 .for_each(|(slot, byte)| *slot = *byte);
         }
-        // Derived through the HMAC, so that the id says nothing that a fingerprint does not say.
+        // Derived through the HMAC, so that the id reveals no more than a fingerprint does.
         let id = first_hex(&hmac_sha256(&block, b"wstap fingerprint key id"));
         let id = if ephemeral { format!("run-{id}") } else { id };
         Self(Arc::new(Keyed {
@@ -188,8 +189,8 @@ fn first_hex(&[a, b, c, d, ..]: &[u8; 32]) -> String {
     format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
-/// The length of a value in characters (bytes that are not UTF-8 are counted one by one, so this
-/// never exceeds the length in bytes).
+/// The length of a value in characters (bytes that are not UTF-8 count one each, so this never
+/// exceeds the length in bytes).
 #[must_use]
 pub fn length(value: &[u8]) -> usize {
     value
@@ -198,34 +199,34 @@ pub fn length(value: &[u8]) -> usize {
         .sum()
 }
 
-/// A credential that was seen: where it stood and what may be said about it.
+/// A credential that was seen: its place and what may be recorded about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Credential {
     /// `header:authorization`, `query:token`, `cookie:NAME`, `subprotocol`, `path`,
     /// `frame:connect.params.auth.token`, …
     pub place: String,
-    /// The authentication scheme as written (`Bearer`), where the place has one.
+    /// The authentication scheme as written (`Bearer`), if the place has one.
     pub scheme: Option<String>,
     /// The user name of Basic credentials.
     pub user: Option<String>,
-    /// Length of the value in characters, without blanks around it.
+    /// Length of the value in characters, without surrounding blanks.
     pub length: usize,
     /// See [`Fingerprinter::fingerprint`].
     pub fingerprint: String,
-    /// The fingerprint of what is inside, where the shape is `quoted`, `scheme`, `assignment` or
+    /// The fingerprint of the inner value, if the shape is `quoted`, `scheme`, `assignment` or
     /// `url`: of the X in `Bearer X` and `NAME=X`.
     pub inner: Option<Box<str>>,
     /// Odd forms of the value.
     pub shape: Vec<Shape>,
-    /// Whether the gateway looks at this place: false where it is known to ignore it, true where it
-    /// is known to use it, `None` where that is not known.
+    /// Whether the gateway looks at this place: true where it is known to use it, false where it is
+    /// known to ignore it, `None` where that is not known.
     pub effective: Option<bool>,
 }
 
 impl Credential {
-    /// Describes `secret`, seen at `place` (whose parts may be the peer's words and are escaped).
-    /// Length and fingerprint are of the value without the blanks around it, wherever it was: equal
-    /// secrets have equal fingerprints.
+    /// Describes `secret`, seen at `place` (parts of which may come from the peer and are escaped).
+    /// Length and fingerprint are those of the value without surrounding blanks, wherever it was
+    /// found: equal secrets have equal fingerprints.
     #[must_use]
     pub fn observe(fingerprinter: &Fingerprinter, place: &str, secret: &[u8]) -> Self {
         let value = trimmed(secret);
@@ -257,7 +258,7 @@ impl Credential {
         self
     }
 
-    /// Says whether the gateway looks at this place.
+    /// Sets whether the gateway looks at this place.
     #[must_use]
     pub fn with_effective(mut self, effective: bool) -> Self {
         self.effective = Some(effective);

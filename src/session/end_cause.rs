@@ -1,4 +1,4 @@
-//! Why the transport of a leg ended: as text for people, and as a kind for rules.
+//! Why the transport of a leg ended: as text for people and as a kind for rules.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl EndCause {
         }))
     }
 
-    /// An assumption of ours did not hold.
+    /// For an assumption of ours that did not hold.
     #[must_use]
     pub fn bug(words: String) -> Self {
         Self(Box::new(Inner {
@@ -41,7 +41,7 @@ impl EndCause {
         }))
     }
 
-    /// The peer reset its stream of HTTP/2, in words and as a kind.
+    /// For a peer that reset its HTTP/2 stream, as text and as a kind.
     #[must_use]
     pub fn reset(words: String, reset: Http2Error) -> Self {
         Self(Box::new(Inner {
@@ -52,7 +52,7 @@ impl EndCause {
         }))
     }
 
-    /// For people.
+    /// The text for people.
     #[must_use]
     pub fn words(&self) -> &str {
         &self.0.words
@@ -64,13 +64,13 @@ impl EndCause {
         self.0.bug
     }
 
-    /// What was wrong in the stream.
+    /// The error in the stream.
     #[must_use]
     pub fn fault(&self) -> Option<&StreamFault> {
         self.0.fault.as_ref()
     }
 
-    /// How the peer reset its stream, if that is what it did.
+    /// The error code, if the peer reset its stream.
     #[must_use]
     pub fn stream_reset(&self) -> Option<Http2Error> {
         self.0.reset

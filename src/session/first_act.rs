@@ -7,7 +7,7 @@ use super::record::close::{ActKind, FirstAct};
 use super::record::dialect::ConnectResult;
 use super::record::{LastRecord, SessionRecord, TransportEnd};
 
-/// Longest time between the end of TLS and the end of the connection that belongs to it.
+/// Longest time between the end of TLS and the end of its connection.
 const AT_ONCE_MS: i64 = 1000;
 
 /// Acts whose times are in no other field of the record.
@@ -15,12 +15,13 @@ const AT_ONCE_MS: i64 = 1000;
 pub struct Unrecorded {
     /// When the tap first acted of its own accord.
     pub tap: Option<Moment>,
-    /// When the client and when the gateway refused before there was a tunnel.
+    /// When the client and the gateway refused before there was a tunnel.
     pub refused: [Option<Moment>; 2],
 }
 
 impl SessionRecord {
-    /// Who ended the session first. For records of versions that did not store it, it is derived from the other fields.
+    /// Who ended the session first. It is derived from the other fields for records of versions
+    /// that did not store it.
     #[must_use]
     pub fn first_act(&self) -> Option<FirstAct> {
         self.close.first_act.or_else(|| self.derived_first_act())
@@ -73,7 +74,7 @@ impl SessionRecord {
         {
             return found;
         }
-        // Before a tunnel the times of refusals are not in the other fields.
+        // Before a tunnel, the times of refusals are not in the other fields.
         close.first.map(|party| FirstAct {
             party,
             kind: if party == Party::Tap {
@@ -85,8 +86,8 @@ impl SessionRecord {
         })
     }
 
-    /// The acts whose times are in the record. The gateway's come first: of acts of one kind at the same moment, the
-    /// gateway's was already on its way when the others acted.
+    /// The acts whose times are in the record. The gateway's come first: if acts of one kind have
+    /// the same time, the gateway's was already on its way when the others acted.
     fn acts(&self) -> impl Iterator<Item = (Option<Moment>, ActKind, Party)> {
         let close = &self.close;
         let said = self.application();
@@ -124,8 +125,8 @@ impl SessionRecord {
     }
 
     /// When the far end of a leg ended TLS on a connection that passed unread. TLS 1.3 hides it: a
-    /// record of an alert's size may be an empty frame of a gateway, and counts only if the gateway's FIN
-    /// follows at once.
+    /// record of an alert's size may be an empty frame of a gateway, so it counts only if the
+    /// gateway's FIN follows at once.
     #[must_use]
     pub fn tls_ended(&self, leg: Leg) -> Option<Moment> {
         let passed = self.passthrough.as_deref()?;

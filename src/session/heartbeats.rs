@@ -1,4 +1,4 @@
-//! Ping to pong of each leg, as seen in passing (RFC 6455 sections 5.5.2 and 5.5.3).
+//! Ping-to-pong times of each leg, as seen in passing (RFC 6455 sections 5.5.2 and 5.5.3).
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use super::moment::{Anchor, millis};
 use super::party::{Direction, Leg};
 use super::record::frames::{PingRtt, Rtt, UnansweredPings, WaitingPings};
 
-/// Remembers the last ping of each direction, as a pong may answer only that one. Until the first
-/// ping it takes no memory.
+/// Keeps only the last ping of each direction, because a pong may answer only that one. Takes no
+/// memory until the first ping.
 #[derive(Clone, Debug, Default)]
 pub struct Heartbeats(Option<Box<Beats>>);
 
@@ -23,7 +23,7 @@ struct Beats {
 struct Pending {
     body: Vec<u8>,
     at: Instant,
-    /// Pings since the last one that was answered, including this one.
+    /// Pings since the last answered one, including this one.
     count: u32,
     /// From the first of those pings to this one.
     waited_ms: u32,
@@ -38,7 +38,7 @@ struct RttCounts {
 }
 
 impl Heartbeats {
-    /// A ping travelled this way.
+    /// Records a ping in this direction.
     pub fn ping(&mut self, direction: Direction, body: &[u8], at: Instant) {
         let beats = self.0.get_or_insert_default();
         let pending = beats.pending(direction);
@@ -63,7 +63,7 @@ impl Heartbeats {
         }
     }
 
-    /// A pong passed in this direction; a pong that answers no ping gives no round trip.
+    /// Records a pong in this direction; a pong that answers no ping gives no round trip.
     pub fn pong(&mut self, direction: Direction, body: &[u8], at: Instant) {
         let asked = match direction {
             Direction::ToGateway => Direction::ToClient,
@@ -74,7 +74,7 @@ impl Heartbeats {
         };
         let pending = beats.pending(asked);
         let Some(pending) = pending.take_if(|pending| pending.body == body) else {
-            // It answers an earlier ping: that end is late, not silent.
+            // It answers an earlier ping, so that end is late, not silent.
             if let Some(last) = pending {
                 (last.count, last.waited_ms) = (1, 0);
             }
@@ -97,7 +97,7 @@ impl Heartbeats {
         seen.last = rtt;
     }
 
-    /// The record's form.
+    /// The summary for the record.
     #[must_use]
     pub fn summary(&self) -> PingRtt {
         let rtt = |seen: &RttCounts| Rtt {
@@ -115,7 +115,7 @@ impl Heartbeats {
 }
 
 impl Heartbeats {
-    /// Pings that were unanswered at the end, in the record's form.
+    /// Pings that were unanswered at the end, in the form of the record.
     #[must_use]
     pub fn unanswered(&self, anchor: &Anchor) -> UnansweredPings {
         let waiting = |pending: &Pending| {

@@ -1,4 +1,4 @@
-//! From what happened on each leg to what each end must have observed.
+//! From the events on each leg to what each end must have observed.
 //!
 //! 1005 and 1006 exist only in an end's own view (RFC 6455 sections 7.1.5 and 7.4.1): they are
 //! derived here from the Close frames that were under way and from how the transports ended.
@@ -22,11 +22,11 @@ use crate::ws::{CloseCode, CloseFrame};
 /// Longest escaped close reason: 123 bytes, each written as `\u{1b}` at worst.
 const REASON_CAP: usize = 123 * 6;
 
-/// The ending of a session while it happens. Before anything has ended it takes no memory.
+/// The end of a session as it happens. Takes no memory until something has ended.
 #[derive(Clone, Debug, Default)]
 pub struct Ending(Option<Box<Acts>>);
 
-/// What has happened.
+/// The events so far.
 #[derive(Clone, Debug, Default)]
 struct Acts {
     client: LegEnding,
@@ -54,27 +54,28 @@ struct TimerFired {
 struct LegEnding {
     /// The Close frame received from this leg.
     received: Option<(CloseFrame, Instant)>,
-    /// A Close for this leg had been written when its own came. The times alone do not tell.
+    /// A Close for this leg had been written when the leg's own Close came. The times alone do not
+    /// show this.
     answered: bool,
     /// The first Close frame meant for this leg, and when it was wholly written.
     under_way: Option<(CloseCode, Option<Instant>)>,
     transport: TransportEnd,
     ended: Option<Instant>,
-    /// It had sent FIN, and what was sent to it afterwards was answered with a reset: nobody was
-    /// there to read it. When that was found.
+    /// It had sent FIN, and bytes sent to it afterwards were answered with a reset, so nobody was
+    /// reading. The time when that was found.
     refused_after_fin: Option<Instant>,
     cause: Option<EndCause>,
-    /// It refused before there was a tunnel: the connection, the upgrade.
+    /// It refused the connection or the upgrade before there was a tunnel.
     refused: Option<Instant>,
 }
 
-/// The difference that a record's times can show.
+/// The smallest difference that a record's times can show.
 const TICK: Duration = Duration::from_micros(1);
 
 impl LegEnding {
-    /// When this leg's far end was gone, if it went without having said so by a Close frame.
+    /// When this leg's far end was gone, if it left without a Close frame.
     ///
-    /// An orderly end after its own Close is how a closing handshake ends and no vanishing.
+    /// An orderly end after its own Close is a normal closing handshake, and does not count.
     fn vanished(&self) -> Option<Instant> {
         if !self.transport.is_by_peer() {
             return None;
@@ -134,7 +135,7 @@ impl LegEnding {
                 basis: SawBasis::Undelivered,
             });
         };
-        // An answer echoes the code or carries none; another one was on its way already, or is
+        // An answer echoes the code or carries none. Any other Close was already on its way, or is
         // about something else.
         let acked = self.received.as_ref().is_some_and(|(close, at)| {
             self.answered && *at >= delivered && (close.code.is_none() || close.seen_as() == code)
@@ -155,14 +156,14 @@ impl Ending {
         self.0.is_some()
     }
 
-    /// A Close frame came from `leg` and is on its way to the other one.
+    /// Records a Close frame that came from `leg` and is on its way to the other one.
     pub fn close_received(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
         let from = self.acts().leg(leg);
         if from.received.is_none() {
             let written = from.under_way.and_then(|(_, written)| written);
             from.answered = written.is_some();
-            // The relay looks at the clock once for all that it finds: an answer can bear the time
-            // of what it answers, and would count as the first.
+            // The relay reads the clock once per pass, so an answer can have the same time as the
+            // Close that it answers, and would count as the first.
             let at = written.map_or(at, |written| at.max(written + TICK));
             from.received = Some((close.clone(), at));
         }
@@ -172,7 +173,7 @@ impl Ending {
             .get_or_insert((close.seen_as(), None));
     }
 
-    /// A Close frame of our own is on its way to `leg`.
+    /// Records a Close frame of our own that is on its way to `leg`.
     pub fn close_of_ours(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().tap.get_or_insert_with(|| (close.clone(), at));
@@ -182,7 +183,7 @@ impl Ending {
             .get_or_insert((close.seen_as(), None));
     }
 
-    /// Everything for `leg` has been written; a Close that was under way among it.
+    /// Everything for `leg` has been written, including any Close that was under way.
     pub fn written(&mut self, leg: Leg, at: Instant) {
         let Some(acts) = &mut self.0 else {
             return;
@@ -199,7 +200,8 @@ impl Ending {
         received.map(|(close, _)| close)
     }
 
-    /// The transport of `leg` ended; only the first ending counts. Where a bug ended it, the session has a fault.
+    /// Records the end of the transport of `leg`; only the first end counts. If a bug ended it, the
+    /// session has a fault.
     pub fn transport_ended(
         &mut self,
         leg: Leg,
@@ -213,14 +215,15 @@ impl Ending {
         let leg = self.acts().leg(leg);
         if leg.transport == TransportEnd::None {
             leg.transport = end;
-            // What came before it may have been put a little later than the clock was read.
+            // A Close before it may have been recorded slightly later than the clock reading.
             let closed = leg.received.as_ref().map(|(_, at)| *at);
             leg.ended = Some(closed.map_or(at, |closed| at.max(closed)));
             leg.cause = cause;
         }
     }
 
-    /// Bytes sent to `leg` after its far end had sent FIN were answered with a reset, found at `at`.
+    /// Records that bytes sent to `leg` after its far end had sent FIN were answered with a reset,
+    /// found at `at`.
     pub fn refuses_to_read(&mut self, leg: Leg, at: Instant) {
         let leg = self.acts().leg(leg);
         if leg.transport.is_orderly() {
@@ -228,17 +231,19 @@ impl Ending {
         }
     }
 
-    /// The far end of `leg` refused before there was a tunnel.
+    /// Records that the far end of `leg` refused before there was a tunnel.
     pub fn refused(&mut self, leg: Leg, at: Instant) {
         self.acts().leg(leg).refused.get_or_insert(at);
     }
 
-    /// The tap ended or refused it of its own accord, for a reason that is recorded elsewhere.
+    /// Records that the tap ended or refused the session of its own accord, for a reason that is
+    /// recorded elsewhere.
     pub fn acted(&mut self, at: Instant) {
         self.acts().acted.get_or_insert(at);
     }
 
-    /// A timer of ours fired; the first one counts. `observed` is how long it really was.
+    /// Records a timer of ours that fired; the first one counts. `observed` is the time that really
+    /// passed.
     pub fn timer_fired(&mut self, key: TimerKey, limit: Duration, observed: Duration, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().timer.get_or_insert(TimerFired {
@@ -249,19 +254,19 @@ impl Ending {
         });
     }
 
-    /// A frame in `direction` would have gone over a cap of ours; the first one counts.
+    /// Records a frame in `direction` that would have exceeded a cap of ours; the first one counts.
     pub fn cap_met(&mut self, over: Over, direction: Direction, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().cap.get_or_insert((over, direction, at));
     }
 
-    /// The tap shuts down and ends this session.
+    /// Records that the tap is shutting down and ends this session.
     pub fn drained(&mut self, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().drained = true;
     }
 
-    /// True while neither an end nor a rule of ours has ended it.
+    /// True until a peer or a rule of ours has ended it.
     #[must_use]
     pub fn is_nobodys(&self) -> bool {
         self.0.as_ref().is_none_or(|acts| {
@@ -270,20 +275,20 @@ impl Ending {
         })
     }
 
-    /// A bug of ours ended this session.
+    /// Records that a bug of ours ended this session.
     pub fn fault(&mut self, what: String, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().fault.get_or_insert(what);
     }
 
-    /// Our policy refused this session.
+    /// Records that our policy refused this session.
     pub fn denied(&mut self, denied: DeniedFact, at: Instant) {
         self.acts().acted.get_or_insert(at);
         self.acts().denied.get_or_insert(denied);
     }
 
-    /// What the client sent cannot be passed on.
-    /// With HTTP/2 `error` is the code that the stream or connection was ended with.
+    /// Records that the client sent something that cannot be passed on. With HTTP/2, `error` is the
+    /// code with which the stream or connection was ended.
     pub fn refused_head(
         &mut self,
         fault: HeadFault,
@@ -299,8 +304,8 @@ impl Ending {
         });
     }
 
-    /// The record's form. `tunnel` says whether a 101 was passed on: without one no end observed
-    /// a close code.
+    /// The close facts for the record. `tunnel` says whether a 101 was passed on: without one,
+    /// neither end observed a close code.
     #[must_use]
     pub fn facts(&self, tunnel: bool, anchor: &Anchor) -> CloseFacts {
         match &self.0 {
@@ -309,7 +314,7 @@ impl Ending {
         }
     }
 
-    /// The acts whose times [`Ending::facts`] does not contain.
+    /// The acts whose times are not in [`Ending::facts`].
     #[must_use]
     pub fn unrecorded(&self, anchor: &Anchor) -> Unrecorded {
         let Some(acts) = &self.0 else {
@@ -347,7 +352,7 @@ impl Acts {
         let saw = |leg: &LegEnding, other| if tunnel { leg.saw(other) } else { None };
         let client_reset = self.client.cause.as_ref().and_then(EndCause::stream_reset);
         CloseFacts {
-            // Known when the whole record is: see `first_act`.
+            // Set once the whole record is known: see `first_act`.
             first: None,
             first_act: None,
             client: self.client.received.as_ref().map(seen),

@@ -1,8 +1,8 @@
 //! A small, bounded memory of recent sessions, and what it adds to the one that ends now.
 //!
-//! Sessions that die together explain each other: one lost session is a riddle, three in the same
-//! second are a crash, and three that died after the same silence are somebody's timer. Pure: the
-//! times are those of the records.
+//! Sessions that die together explain each other: one lost session could have any cause, three in
+//! the same second are a crash, and three that died after the same silence point to a timer. Pure:
+//! all times come from the records.
 
 mod announcement;
 mod around;
@@ -39,14 +39,14 @@ use super::record::context::{ContextFacts, GoingDown};
 use super::record::{Kind, SessionRecord};
 use super::text::PeerText;
 
-/// Most sessions that are remembered.
+/// Maximum number of sessions that are remembered.
 const MAX: usize = 1024;
 
-/// How long they are, in milliseconds: three times the longest cadence that is known.
+/// How long they are remembered, in milliseconds: three times the longest known cadence.
 const REACH_MS: i64 = 3 * 3600 * 1000;
 
-/// Recent sessions. Each one that ends is compared with all of them, so what is compared stands in
-/// short rows, as numbers.
+/// Recent sessions. Each session that ends is compared with all of them, so the compared fields are
+/// kept in short rows, as numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     sessions: VecDeque<Remembered>,
@@ -56,7 +56,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Remembers an upgrade attempt; other records say nothing here.
+    /// Remembers an upgrade attempt; other records are ignored.
     pub(crate) fn note(&mut self, record: &SessionRecord) {
         if record.kind != Kind::Websocket {
             return;
@@ -79,17 +79,17 @@ impl Memory {
         }
     }
 
-    /// An open session was told that its gateway goes down; `boot` is the process that said so, where
-    /// it is known.
+    /// Records that an open session received the gateway's announcement that it goes down; `boot`
+    /// is the process that sent it, where known.
     pub(crate) fn announce(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         self.announced.note(gateway, boot, down);
     }
 
-    /// What the remembered sessions say about this one, which is among them or not, and what the open
-    /// ones do.
+    /// What the remembered sessions and the open ones show about this session, which may be among
+    /// the remembered ones.
     #[must_use]
     pub(crate) fn context(&self, record: &SessionRecord, living: &Living) -> Option<ContextFacts> {
-        // A plain request is explained by nothing but a gateway that goes down.
+        // Only a gateway that goes down can explain a plain request.
         let only_down = record.kind == Kind::Http && is_unanswered(record);
         if record.kind != Kind::Websocket && !only_down {
             return None;
@@ -147,7 +147,7 @@ impl Memory {
         let (lost_together, lost_alike) = (beside().count(), beside().filter(as_silent).count());
         let processes_lost = boots.lost_in_turn(this);
         let process_heard_at = this.lost.and_then(|(_, at)| boots.heard_after(this, at));
-        let (boots, boots_alternate) = boots.told();
+        let (boots, boots_alternate) = boots.into_report();
         Some(ContextFacts {
             remembered,
             lost_together: count(lost_together),
@@ -163,7 +163,7 @@ impl Memory {
             same_credential: credentials.same(&self.texts),
             working: credentials.working(&self.texts),
             issued: credentials.issued(),
-            // A device that was removed was taken away on purpose, and is not lost.
+            // A device that was removed was taken away on purpose, not lost.
             device_accepted_at: device
                 .filter(|last| !last.removed)
                 .map(|last| last.closed_at),

@@ -1,4 +1,4 @@
-//! Times in a record: wall clock once, the monotonic clock from then on.
+//! Times in a record: the wall clock is read once, the monotonic clock from then on.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -32,12 +32,12 @@ impl Serialize for Moment {
 }
 
 impl Moment {
-    /// As it is shown, without the machinery of formatting: a record has dozens. `None` where the
-    /// year has no four digits.
+    /// The text form, without the formatting machinery: a record has dozens of times. `None` if the
+    /// year does not have four digits.
     fn digits(self) -> Option<[u8; 27]> {
         let civil = Offset::UTC.to_datetime(self.0);
         let mut shown = *b"0000-00-00T00:00:00.000000Z";
-        // Two digits.
+        // Writes two digits.
         let mut put = |place: usize, value: i32| {
             let value = u8::try_from(value).unwrap_or_default();
             if let Some([tens, ones]) = shown.get_mut(place..place + 2) {
@@ -77,8 +77,8 @@ impl Moment {
     }
 }
 
-/// A session's own clock: the wall clock is read once, so that a step of it can neither reorder
-/// the session's events nor change a duration.
+/// A session's own clock. The wall clock is read once, so that a clock step can neither reorder the
+/// session's events nor change a duration.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
     wall: Timestamp,
@@ -86,13 +86,13 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// Both clocks, read at the same moment by the caller.
+    /// Takes both clocks, read at the same moment by the caller.
     #[must_use]
     pub fn new(wall: Timestamp, mono: Instant) -> Self {
         Self { wall, mono }
     }
 
-    /// What the wall clock would have shown at `now`, cut to microseconds.
+    /// What the wall clock would have shown at `now`, truncated to microseconds.
     #[must_use]
     pub fn at(&self, now: Instant) -> Moment {
         let since = now.saturating_duration_since(self.mono);

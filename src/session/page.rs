@@ -1,7 +1,7 @@
-//! How a page was loaded, by its `Origin` (W3C Secure Contexts, section 3.1).
+//! How a page was loaded, judged by its `Origin` (W3C Secure Contexts, section 3.1).
 //!
-//! The browser writes a page's origin, not its script, so it can be trusted. It shows how the
-//! *page* was loaded; the WebSocket may use another way, for example a `wss://` address.
+//! The browser sets a page's origin, not the page's script, so it can be trusted. It shows how the
+//! *page* was loaded; the WebSocket may be opened differently, for example with a `wss://` address.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ pub(crate) fn of(origin: &str) -> Option<PageOrigin> {
 /// Whether a URL's host is loopback, by the rules of browsers.
 #[must_use]
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    // A numeric address under a scheme whose hosts browsers do not parse.
+    // A numeric address with a scheme for which browsers do not parse hosts.
     let is_text = |name: &str| {
         let ip = name.trim_start_matches('[').trim_end_matches(']');
         ip.parse::<IpAddr>()

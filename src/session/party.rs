@@ -19,12 +19,12 @@ pub enum Party {
     Network,
     /// The upstream peer.
     Gateway,
-    /// Nobody: it ended as both ends meant.
+    /// Nobody: the session ended as both ends intended.
     None,
 }
 
 impl Party {
-    /// As records and tables spell it.
+    /// The spelling in records and tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// The other one.
+    /// The other leg.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -58,7 +58,7 @@ impl Leg {
         }
     }
 
-    /// The party at its far end.
+    /// The party at the far end of this leg.
     #[must_use]
     pub fn party(self) -> Party {
         match self {
@@ -119,7 +119,7 @@ pub enum Phase {
     Tls,
     /// Waiting for, or reading, a request head.
     Request,
-    /// Our policy was asked.
+    /// Checking our policy.
     Admission,
     /// Resolving, connecting and TLS to the gateway.
     Dial,
@@ -134,7 +134,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// As records spell it.
+    /// The spelling in records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The record `wstap.session/1`: one JSON object a line, one for each session.
+//! The record `wstap.session/1`: one JSON object per line, one for each session.
 //!
 //! `docs/records.md` is its reference. Absent facts are `null`. Every part can be read back, so
 //! that a verdict can be repeated from the file; fields that a file lacks take their defaults.
@@ -55,7 +55,7 @@ use super::party::Phase;
 /// The value of `schema`.
 pub const SCHEMA: &str = "wstap.session/1";
 
-/// What kind of session a record tells of.
+/// The kind of session that a record describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -80,15 +80,15 @@ pub struct SessionRecord {
     pub kind: Kind,
     /// Which tap saw it.
     pub tap: TapFacts,
-    /// When the connection was accepted, or (for a later request of it) the head came.
+    /// When the connection was accepted; for a later request on it, when the head came.
     pub opened_at: Moment,
     /// When both legs had ended.
     pub closed_at: Moment,
-    /// By the monotonic clock.
+    /// Duration by the monotonic clock.
     pub duration_ms: f64,
     /// How far it got.
     pub phase: Phase,
-    /// When each phase began, in their order; empty in records of versions that did not tell.
+    /// When each phase began, in their order; empty in records of versions that did not record it.
     pub phases: Vec<PhaseBegan>,
     /// The downstream leg.
     pub client: ClientFacts,
@@ -96,9 +96,9 @@ pub struct SessionRecord {
     pub request: Option<RequestFacts>,
     /// Every credential seen, by fingerprint.
     pub auth: Vec<Credential>,
-    /// More credentials than are kept; how many were left out.
+    /// Number of credentials that were left out because there were too many.
     pub auth_dropped: u64,
-    /// What the `Origin` was and what our list says of it.
+    /// What the `Origin` was, and the result of our check.
     pub origin: Option<OriginFacts>,
     /// The upstream leg; `null` when it was never dialled.
     pub gateway: Option<GatewayFacts>,
@@ -108,16 +108,16 @@ pub struct SessionRecord {
     pub frames: Option<Frames>,
     /// The tap's own cost and the peers' slowness; `null` without a tunnel.
     pub latency: Option<Latency>,
-    /// What was seen of a connection that was passed on unread; else `null`.
+    /// What was seen of a connection that was passed on unread; otherwise `null`.
     pub passthrough: Option<Box<PassthroughFacts>>,
     /// How it ended, both legs side by side.
     pub close: CloseFacts,
-    /// What the application said inside; `null` without a tunnel.
+    /// What the application said inside the tunnel; `null` without a tunnel.
     pub dialect: Option<DialectFacts>,
-    /// What recent sessions add as evidence; of an upgrade attempt, or of a connection without a request
-    /// (`visits` alone).
+    /// What recent sessions add as evidence; only for an upgrade attempt, or for a connection
+    /// without a request (then only `visits`).
     pub context: Option<ContextFacts>,
-    /// How many sessions this record stands for, where endings of one client that were alike were joined.
+    /// How many sessions this record stands for, if similar endings of one client were joined.
     pub repeats: Option<Repeats>,
     /// Whose fault it was; filled in by `verdict::decide` as the last step.
     pub verdict: Option<Verdict>,
@@ -126,9 +126,9 @@ pub struct SessionRecord {
 /// When a phase began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseBegan {
-    /// Which.
+    /// The phase.
     pub phase: Phase,
-    /// When.
+    /// When it began.
     pub at: Moment,
 }
 
@@ -145,7 +145,7 @@ pub struct TapFacts {
     /// The listener's key in the configuration, such as `listeners[0]`.
     #[serde(default)]
     pub listener_key: String,
-    /// How it came between client and gateway.
+    /// How the tap came between client and gateway.
     #[serde(default)]
     pub mode: TapMode,
 }
@@ -164,20 +164,20 @@ pub enum TapMode {
     Probe,
 }
 
-/// Who gave the HTTP answer.
+/// Who sent the HTTP answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerFacts {
-    /// The gateway (or whatever stands behind the tap) or the tap itself.
+    /// The gateway (or a server behind the tap), or the tap itself.
     pub by: AnswerBy,
     /// The status that the client got.
     pub status: u16,
-    /// The error of an answer of the tap's own, as in `Proxy-Status` (RFC 9209 section 2.3).
+    /// The error of an answer that the tap made, as in `Proxy-Status` (RFC 9209 section 2.3).
     pub error: Option<String>,
     /// Body bytes that went to the client; `null` for an upgrade.
     pub body_bytes: Option<u64>,
     /// Body bytes that the client sent.
     pub request_body_bytes: Option<u64>,
-    /// The whole answer was passed on.
+    /// Whether the whole answer was passed on.
     pub complete: bool,
 }
 
@@ -231,10 +231,10 @@ impl SessionRecord {
         dialect.map_or_else(Application::default, DialectFacts::application)
     }
 
-    /// When the session reached a phase, where the record tells it.
+    /// When the session reached a phase, if the record has it.
     ///
-    /// `opened_at` is no substitute: of a connection's first request it is when the connection was
-    /// accepted, and browsers open connections before they have a request for them.
+    /// `opened_at` is no substitute: for the first request on a connection it is when the
+    /// connection was accepted, and browsers open connections before they have a request for them.
     #[must_use]
     pub fn began(&self, phase: Phase) -> Option<Moment> {
         let began = self.phases.iter().find(|it| it.phase == phase)?;
@@ -278,9 +278,9 @@ impl SessionRecord {
         about && (silent || opened) && self.close.refused.is_none()
     }
 
-    /// True for a client that was shown our certificate, sent no byte of a request and left without an
-    /// alert. In TLS 1.3 a client that verifies the certificate at the end of its handshake may leave
-    /// before its last message goes out: on our side the handshake is then incomplete.
+    /// True for a client that was shown our certificate, sent no byte of a request and left without
+    /// an alert. In TLS 1.3, a client that verifies the certificate at the end of its handshake may
+    /// leave before it sends its last message: on our side the handshake is then incomplete.
     #[must_use]
     pub fn left_at_certificate(&self) -> bool {
         let Some(tls) = &self.client.tls else {

@@ -21,25 +21,25 @@ use super::record::{
 };
 use super::secrets::SeenSecrets;
 
-/// The record while its session lives. [`Recorder::finish`] consumes it.
+/// The record while its session is open. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     facts: Facts,
     ending: Ending,
-    /// The secrets that the session has shown. No text of the record may quote them.
+    /// Secrets that the session has shown. No text of the record may quote them.
     seen: SeenSecrets,
     anchor: Anchor,
 }
 
-/// What is known of a session before its end, each as in [`SessionRecord`]. What only the end tells
-/// has no room here: sessions are idle for hours.
+/// Facts known before the session ends, each as in [`SessionRecord`]. Facts that are known only at
+/// the end have no room here: sessions are idle for hours.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "documented in the record")]
 pub struct Facts {
     pub id: Uuid,
     pub kind: Kind,
     pub tap: Tapped,
-    /// Apart from the rest of it, where it takes no room.
+    /// Separate from the other tap facts, where it takes no room.
     pub mode: TapMode,
     pub phase: Phase,
     pub phases: Vec<PhaseBegan>,
@@ -54,7 +54,7 @@ pub struct Facts {
     pub tunnel: Option<Box<Tunnelled>>,
 }
 
-/// [`TapFacts`] without what is the same in all sessions.
+/// [`TapFacts`] without the fields that are the same in all sessions.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "documented in the record")]
 pub struct Tapped {
@@ -104,13 +104,13 @@ impl Recorder {
         }
     }
 
-    /// The facts so far, to read.
+    /// The facts so far, read-only.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// How it is ending, to read.
+    /// How the session is ending, read-only.
     #[must_use]
     pub fn ending(&self) -> &Ending {
         &self.ending
@@ -139,14 +139,14 @@ impl Recorder {
         self.facts.phase = self.facts.phase.max(phase);
     }
 
-    /// Records that the phase that it has reached began at `now`, once for each phase.
+    /// Records that the phase that the session has reached began at `now`; once for each phase.
     pub fn began(&mut self, now: Instant) {
         let phase = self.facts.phase;
         let last = self.facts.phases.last().map(|began| began.phase);
         if last.is_none_or(|last| last < phase) {
             let at = self.at(now);
             if last.is_none() {
-                // As many as an open session has had.
+                // As many phases as an open session has had.
                 self.facts.phases.reserve_exact(6);
             }
             self.facts.phases.push(PhaseBegan { phase, at });
@@ -189,7 +189,7 @@ impl Recorder {
             answer: facts.answer,
             ..SessionRecord::default()
         };
-        match facts.tunnel.map(|told| *told) {
+        match facts.tunnel.map(|tunnel| *tunnel) {
             Some(Tunnelled::WebSocket {
                 frames,
                 latency,
@@ -210,7 +210,7 @@ impl Recorder {
         record.close = ending.facts(record.had_tunnel() || denied, &anchor);
         record.note_first_act(ending.unrecorded(&anchor));
         if record.gateway.is_none() {
-            // The tap answered in its place: there was nobody to see anything.
+            // The tap answered in the gateway's place, so no gateway saw anything.
             record.close.gateway_saw = None;
         }
         if !seen.is_empty() {
@@ -220,7 +220,7 @@ impl Recorder {
         record
     }
 
-    /// A text of ours that may quote the request, with the secrets that are known so far masked.
+    /// Masks the secrets that are known so far in a text of ours that may quote the request.
     #[must_use]
     pub fn masked(&self, text: String) -> String {
         if self.seen.is_empty() {
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(record.closed_at.to_string(), "2026-11-21T00:00:00.012000Z");
     }
 
-    /// One of them is kept for every open session, mostly idle for hours.
+    /// One recorder is kept for every open session, which is mostly idle for hours.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn what_is_kept_before_the_end_grows_by_nobodys_oversight() {
@@ -302,7 +302,7 @@ mod tests {
             host: Some(PeerText::new(&format!("{SECRET}.example"), 255)),
             ..RequestFacts::default()
         });
-        // The secret was seen after the head: inside a frame.
+        // The secret was seen after the head, inside a frame.
         recorder.mask_request();
         assert!(format!("{:?}", recorder.facts).contains(SECRET));
         recorder.seen.add(SECRET.as_bytes());

@@ -127,7 +127,7 @@ impl SeenSecrets {
         }
     }
 
-    /// No text can contain any.
+    /// True if no secret was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -340,7 +340,7 @@ fn cut_at(text: &[u8]) -> Option<usize> {
         .flatten()
 }
 
-/// Runs that could be a part of any secret.
+/// Masks runs that could be part of any secret.
 fn hide_suspects(text: &str, hidden: &mut [bool]) {
     let mut start = 0;
     for run in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_+/=.~".contains(c))) {

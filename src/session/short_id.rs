@@ -1,10 +1,11 @@
-//! The short form of a session's id, for people. A `UUIDv7` begins with its time, so that sessions of
+//! The short form of a session's id, for people. A `UUIDv7` begins with its time, so sessions of
 //! one minute begin alike; its last digits are random.
 
 use uuid::Uuid;
 
-/// Hexadecimal digits of the short form: 32 random bits. Among the 100,000 records of a large file one
-/// of them is another session's in one case of 40,000, and then `wstap explain` shows both.
+/// Number of hexadecimal digits in the short form: 32 random bits. Among the 100,000 records of a
+/// large file, a short id is also another session's in one case of 40,000, and then `wstap explain`
+/// shows both.
 pub(crate) const DIGITS: usize = 8;
 
 /// The last digits of an id.

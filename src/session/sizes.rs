@@ -21,12 +21,12 @@ pub(crate) struct Sizes {
     max: u64,
 }
 
-/// How many frames were no larger than `le` bytes and larger than half of it.
+/// Number of frames that were no larger than `le` bytes and larger than half of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bucket {
     /// Upper bound in bytes, one less than a power of two (0, 1, 3, 7, 15 …).
     pub le: u64,
-    /// Frames in this bucket alone.
+    /// Number of frames in this bucket; not cumulative.
     pub count: u64,
 }
 
@@ -41,7 +41,7 @@ pub struct SizeSummary {
     pub p99: u64,
     /// The largest, exact.
     pub max: u64,
-    /// By powers of two; empty buckets are left out.
+    /// Frames by powers of two; empty buckets are left out.
     pub buckets: Vec<Bucket>,
 }
 
@@ -69,7 +69,7 @@ impl Sizes {
         }
     }
 
-    /// The summary; `None` when nothing was counted.
+    /// The summary; `None` if nothing was counted.
     #[must_use]
     pub(crate) fn summary(&self) -> Option<SizeSummary> {
         if self.count == 0 {

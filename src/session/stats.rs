@@ -1,4 +1,4 @@
-//! What was counted of the frames of one direction.
+//! Frame counters of one direction.
 
 use std::time::Instant;
 
@@ -9,8 +9,8 @@ use crate::ws::scanner::{FrameSink, Scanner};
 use crate::ws::violation::Violation;
 use crate::ws::{CloseFrame, FrameHeader, Opcode};
 
-/// Counts frames as a scanner tells of them. Memory is constant but for [`Sizes`] and the
-/// at most fourteen kinds of violation.
+/// Counts frames as a scanner reports them. Memory is constant except for [`Sizes`] and the at most
+/// fourteen kinds of violation.
 #[derive(Clone, Debug, Default)]
 pub struct DirectionStats {
     opcodes: OpcodeCounts,
@@ -46,14 +46,14 @@ struct OpenMessage {
 }
 
 impl DirectionStats {
-    /// Counts bytes that were relayed, whatever they are.
+    /// Counts relayed bytes, whatever they are.
     pub fn add_wire_bytes(&mut self, count: usize, now: Instant) {
         self.wire_bytes += count as u64;
         self.first_at.get_or_insert(now);
         self.last_at = Some(now);
     }
 
-    /// Messages that are finished.
+    /// Number of finished messages.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages
@@ -88,12 +88,12 @@ impl DirectionStats {
         }
     }
 
-    /// A sink that counts with this clock reading.
+    /// Returns a sink that counts with this clock reading.
     pub fn sink(&mut self, now: Instant) -> CountingSink<'_> {
         CountingSink { stats: self, now }
     }
 
-    /// The record's form.
+    /// The summary for the record.
     #[must_use]
     pub fn summary(&self, scanner: &Scanner, anchor: &Anchor) -> DirectionFrames {
         DirectionFrames {
@@ -132,7 +132,7 @@ impl DirectionStats {
     }
 }
 
-/// Borrowed for the length of one slice.
+/// Borrowed while one slice is scanned.
 #[derive(Debug)]
 pub struct CountingSink<'a> {
     stats: &'a mut DirectionStats,

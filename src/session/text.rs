@@ -1,11 +1,11 @@
 //! Text that a peer controls, made safe to store and to show.
 //!
 //! Close reasons, user agents, origins, paths and header values come from whoever connects. Written
-//! as they are to a terminal or a log they can move the cursor, forge lines, reverse the reading
-//! direction or hide in invisible characters (RFC 9110 §5.5 and RFC 6455 §7.1.6 leave all of that to
-//! the receiver). [`PeerText`] is the only form in which such text enters a record.
+//! unchanged to a terminal or a log, they can move the cursor, forge lines, reverse the reading
+//! direction or hide in invisible characters (RFC 9110 §5.5 and RFC 6455 §7.1.6 leave all of that
+//! to the receiver). [`PeerText`] is the only form in which such text enters a record.
 //!
-//! Not done here: HTML escaping, which is the page's job, and hiding secrets, which is the job of
+//! Not done here: HTML escaping, which is the page's job, and masking secrets, which is the job of
 //! [`crate::admission::mask`].
 
 use std::fmt::{self, Write as _};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// * What does not fit is cut, and the cut is marked: `…(+12)` means that 12 more characters (or
 ///   invalid bytes) followed.
 ///
-/// A backslash of the peer's own is left alone, so text that was already escaped passes unchanged
+/// A backslash of the peer's own is left alone, so text that was already escaped passes unchanged,
 /// and a stored value read back from a file is the same value. The price: `\u{1b}` may also be what
 /// the peer literally wrote. A text that was cut is longer than its cap by the mark, so cutting it
 /// again under the same cap may shorten it further; reading a record never cuts.
@@ -33,7 +33,7 @@ impl PeerText {
     /// Escapes `bytes`, showing at most `cap` characters of the escaped form (plus the cut's mark).
     #[must_use]
     pub fn from_bytes(bytes: &[u8], cap: usize) -> Self {
-        // Nearly all of it needs nothing done.
+        // Fast path: nearly all text needs no escaping.
         if bytes.len() <= cap
             && is_printable_ascii(bytes)
             && let Ok(text) = std::str::from_utf8(bytes)
@@ -45,8 +45,8 @@ impl PeerText {
         Self(out.finish().into())
     }
 
-    /// Like `new`, for the beginning of a text of which `hidden` more bytes were not kept: they
-    /// count in the cut mark.
+    /// Like `new`, for the beginning of a text of which `hidden` more bytes were not kept: they are
+    /// included in the cut mark.
     #[must_use]
     pub fn front(bytes: &[u8], cap: usize, hidden: u64) -> Self {
         let Ok(hidden @ 1..) = usize::try_from(hidden) else {
@@ -58,7 +58,7 @@ impl PeerText {
         Self(out.finish().into())
     }
 
-    /// The same for text that is already known to be UTF-8.
+    /// Like [`PeerText::from_bytes`], for text that is already known to be UTF-8.
     #[must_use]
     pub fn new(text: &str, cap: usize) -> Self {
         Self::from_bytes(text.as_bytes(), cap)
@@ -103,20 +103,20 @@ impl<'de> Deserialize<'de> for PeerText {
     }
 }
 
-/// Whether a text holds a character that [`must_escape`].
+/// Whether a text contains a character that [`must_escape`].
 #[must_use]
 pub fn holds_what_must_be_escaped(text: &str) -> bool {
     !is_printable_ascii(text.as_bytes()) && text.chars().any(must_escape)
 }
 
-/// Nearly all text is, and then nothing in it needs a closer look.
+/// True for nearly all text, which then needs no closer look.
 fn is_printable_ascii(bytes: &[u8]) -> bool {
-    // Not `all`: without a way out in the middle many bytes are looked at at once.
+    // Not `all`: without an early exit, the loop checks many bytes at once.
     let odd = |byte: &u8| !(b' '..=b'~').contains(byte);
     !bytes.iter().fold(false, |any, byte| any | odd(byte))
 }
 
-/// True for characters that must not reach a terminal, a log or a reader's eye unannounced.
+/// True for characters that must not reach a terminal, a log or a reader's eye unescaped.
 #[must_use]
 pub fn must_escape(c: char) -> bool {
     let code = u32::from(c);
@@ -143,8 +143,9 @@ pub fn must_escape(c: char) -> bool {
             | 0xe_0000..=0xe_0fff)
 }
 
-/// Whether a text is an origin that may stand in a line which people paste: nothing in it means
-/// anything to YAML, JSON or a shell. Records that are judged again may have been written by anyone.
+/// Whether a text is an origin that is safe in a line that people paste: none of its characters has
+/// a meaning in YAML, JSON or a shell. Records that are judged again may have been written by
+/// anyone.
 #[must_use]
 pub fn is_plain_origin(text: &str) -> bool {
     let plain =
@@ -275,7 +276,8 @@ mod tests {
         assert_eq!(PeerText::from_bytes(b"abcdef", 4).as_str(), "abcd…(+2)");
         assert_eq!(PeerText::from_bytes(b"abcd", 4).as_str(), "abcd");
         assert_eq!(PeerText::from_bytes(b"abc", 0).as_str(), "…(+3)");
-        // An escape that does not fit is left out whole, and nothing behind it slips in.
+        // An escape that does not fit is left out whole, and nothing after it is shown in its
+        // place.
         assert_eq!(PeerText::from_bytes(b"ab\x1bcd", 4).as_str(), "ab…(+3)");
         assert_eq!(PeerText::front(b"abcd", 4, 90).as_str(), "abcd…(+90)");
         assert_eq!(PeerText::front(b"abcd", 3, 90).as_str(), "abc…(+91)");

@@ -19,7 +19,7 @@ use super::record::{ClientFacts, ClientTls, ContextFacts, SessionRecord, SniMatc
 /// Maximum number of addresses, for those that send requests and for those that do not.
 const MAX: usize = 2048;
 
-/// Maximum number of addresses per IPv6 /64, in which one host can choose any.
+/// Maximum number of addresses per IPv6 /64, in which one host can use any address.
 const MAX_OF_NETWORK: usize = 16;
 
 /// Maximum number of certificates per address.
@@ -66,7 +66,7 @@ struct Left {
 }
 
 impl Visits {
-    /// Notes the first request of a connection.
+    /// Records the first request of a connection.
     pub(crate) fn asked(&mut self, client: &ClientFacts, at: Moment) {
         let shown = client.tls.as_ref().and_then(|tls| self.shown(tls));
         let address = address(client);
@@ -86,7 +86,7 @@ impl Visits {
     }
 
     /// What other connections from the same address show about a connection without a request,
-    /// which counts itself from now on. `None` for every other record.
+    /// which is counted itself from now on. `None` for every other record.
     pub(crate) fn context(&mut self, record: &SessionRecord) -> Option<ContextFacts> {
         let visits = self.facts(record)?;
         Some(ContextFacts {
@@ -163,7 +163,7 @@ impl Left {
             .flatten()
     }
 
-    /// The last one first, in milliseconds.
+    /// The intervals in milliseconds, the last one first.
     fn intervals(&self) -> Vec<u64> {
         let later = self.at.iter().skip(1);
         let mut all: Vec<u64> = (self.at.iter().zip(later))
@@ -174,7 +174,7 @@ impl Left {
     }
 }
 
-/// Without the port, which differs for each connection.
+/// The address without the port, which differs for each connection.
 fn address(client: &ClientFacts) -> Address {
     let socket = client.addr.parse().map(|socket: SocketAddr| socket.ip());
     socket.or_else(|_| client.addr.parse()).ok()

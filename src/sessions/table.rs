@@ -1,4 +1,5 @@
-//! The table, as wide as it is asked for. Everything that a peer wrote was escaped when it was noted.
+//! The table, of the requested width. Everything that a peer wrote was escaped when it was
+//! recorded.
 
 use std::fmt::Write as _;
 
@@ -9,13 +10,13 @@ use crate::session::short_id;
 use crate::terminal::text::cut;
 use crate::verdict::view::human_bytes;
 
-/// How many of the ended ones are shown.
+/// Number of ended sessions that are shown.
 const ENDED: usize = 5;
 
 /// Columns before the path.
 const BEFORE_PATH: usize = short_id::DIGITS + 49;
 
-/// Two lines for each open session, then the last ones that ended.
+/// Two lines for each open session, then the sessions that ended last.
 pub(super) fn of(sessions: &Sessions, width: usize) -> String {
     let mut text = String::new();
     let shown = sessions.open.len();
@@ -60,7 +61,7 @@ pub(super) fn of(sessions: &Sessions, width: usize) -> String {
 fn row(text: &mut String, open: &Open, width: usize) {
     let path = match (&open.path, open.kind) {
         (Some(path), _) => path.as_str(),
-        // Only what passes unread gets so far without a request.
+        // Only a connection that passes unread gets this far without a request.
         (None, Kind::Connection) if open.phase == Phase::Open => "(passes unread)",
         (None, Kind::Connection) => "(no request yet)",
         (None, _) => "",
@@ -87,7 +88,7 @@ fn row(text: &mut String, open: &Open, width: usize) {
     let _ = writeln!(text, "{}", cut(&line, width));
 }
 
-/// `3 msg 1.2 KiB 4 s ago`, and what is stuck.
+/// `3 msg 1.2 KiB 4 s ago`, and bytes that are stuck.
 fn way(way: &DirectionTraffic) -> String {
     let last = match way.last_ms_ago {
         Some(ago) => format!(

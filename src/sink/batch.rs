@@ -10,8 +10,8 @@ use super::queue::{Flushed, Unwritten};
 /// A batch of this size is written before it takes more records.
 const MUCH: usize = 64 * 1024;
 
-/// Maximum bytes per write where a reader can block us: a pipe takes up to `PIPE_BUF` bytes whole
-/// or not at all, so we know which records it has.
+/// Maximum bytes per write if a reader can block us: a pipe takes up to `PIPE_BUF` bytes whole or
+/// not at all, so we know which records it has.
 const AT_ONCE: u64 = 4096;
 
 /// Serialised records, in order.

@@ -146,7 +146,7 @@ impl RotatingFile {
     }
 
     /// Writes as many records of the batch as the file takes. Records that went into a deleted file
-    /// stay in the batch; then it returns `false`.
+    /// stay in the batch; the function then returns `false`.
     fn write_some(&mut self) -> io::Result<bool> {
         self.ensure_open()?;
         // Rotation renames the file at the path, so make sure that it is ours.
@@ -482,7 +482,7 @@ mod tests {
         let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
         assert!(error.to_string().contains("a FIFO"), "{error}");
         drop(reader);
-        // A file that is replaced by one while the tap runs.
+        // A file that is replaced by a FIFO while the tap runs.
         let (_folder, path, mut file) = file();
         fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();

@@ -1,8 +1,9 @@
 //! Lines about sessions, for people.
 //!
-//! The first line says who it was, how long it lasted, what each end saw and why; the second what to do (or, when all
-//! is well, what it was about) and the id for `wstap explain`. On a terminal both are broken at its width and the id is
-//! the short one; elsewhere each stays one line, with the whole id, for `grep`. What repeats is said in short
+//! The first line says who the client was, how long the session lasted, what each end saw and why;
+//! the second what to do (or, if all is well, what the session was about) and the id for `wstap
+//! explain`. On a terminal both lines are wrapped at its width and the id is the short one;
+//! elsewhere each is a single line with the whole id, for `grep`. Repetitions are shortened
 //! (`again`). Everything that a peer wrote was escaped when it was recorded.
 
 mod again;
@@ -30,7 +31,7 @@ const INDENT: usize = 10;
 /// Interval at which repeated endings are checked for a line that is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Writes lines to a writer: those of all sessions that wait, at once.
+/// Writes lines to a writer: the lines of all waiting sessions at once.
 pub(crate) struct Lines<W> {
     writer: W,
     /// Queried for every session: a terminal can change its size.
@@ -47,7 +48,7 @@ impl<W> std::fmt::Debug for Lines<W> {
 }
 
 impl<W> Lines<W> {
-    /// Lines for this writer, as suits what it leads to.
+    /// Creates lines for this writer. `look` says how they are formatted.
     pub(crate) fn new(writer: W, look: impl Fn() -> Look + Send + 'static) -> Self {
         Self {
             writer,
@@ -70,7 +71,7 @@ impl<W> Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes what is no session's own text; it is not counted.
+    /// Writes a text that does not belong to one record; it is not counted.
     fn write_now(&mut self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -83,7 +84,7 @@ impl<W: Write> Lines<W> {
         written.and_then(|()| self.writer.flush())
     }
 
-    fn tell_repeats(&mut self, due: &[again::Untold]) -> io::Result<()> {
+    fn write_repeats(&mut self, due: &[again::Unreported]) -> io::Result<()> {
         let look = (self.look)();
         let lines = due
             .iter()
@@ -112,7 +113,7 @@ impl<W: Write + Send + 'static> Consumer for Lines<W> {
 
     fn look(&mut self) -> io::Result<()> {
         let due = self.again.due(Instant::now());
-        self.tell_repeats(&due)
+        self.write_repeats(&due)
     }
 
     fn notice(&mut self, text: &str, at: Moment) -> io::Result<()> {
@@ -122,11 +123,11 @@ impl<W: Write + Send + 'static> Consumer for Lines<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         let rest = self.again.rest(Instant::now());
-        self.tell_repeats(&rest)
+        self.write_repeats(&rest)
     }
 }
 
-/// The lines of a judged record with their line ends.
+/// The lines of a judged record, with line ends.
 #[must_use]
 pub(crate) fn session_lines(record: &SessionRecord, look: Look) -> String {
     let mut text = String::new();
@@ -149,7 +150,7 @@ pub(crate) fn session_lines(record: &SessionRecord, look: Look) -> String {
     text
 }
 
-/// The summary, and for how many sessions a joined record speaks.
+/// The summary, and the number of sessions that a joined record stands for.
 fn why(record: &SessionRecord, summary: &str) -> String {
     let Some(repeats) = record.repeats else {
         return summary.to_owned();
@@ -179,7 +180,7 @@ fn again_line(record: &SessionRecord, look: Look, count: u64, over: Duration) ->
     text
 }
 
-/// `12:05:24Z gateway             …`: what happened without a session.
+/// `12:05:24Z gateway             …`: an event outside any session.
 fn notice_line(notice: &str, at: Moment, look: Look) -> String {
     let bold = if look.styled { NEXT } else { Style::new() };
     let head = format!("{} {:<19} ", clock(at), "gateway");
@@ -199,7 +200,7 @@ fn notice_line(notice: &str, at: Moment, look: Look) -> String {
     text
 }
 
-/// When, which class, who, what each end saw, and why.
+/// The time, the class, who it was, what each end saw, and why.
 fn first_line(text: &mut String, record: &SessionRecord, class: Class, why: &str, look: Look) {
     let name = class.as_str();
     let head = format!("{} {name:<19} {}", clock(record.closed_at), subject(record));
@@ -257,7 +258,7 @@ fn paragraph(text: &mut String, content: &str, style: Style, record: &SessionRec
     }
 }
 
-/// `[session 2926b0b1]`, and where nobody has to type it the whole id.
+/// `[session 2926b0b1]`, or the whole id where nobody has to type it.
 fn id(record: &SessionRecord, look: Look) -> String {
     match look.width {
         Some(_) => format!("[session {}]", short_id::of(record.id)),
@@ -285,7 +286,7 @@ fn subject(record: &SessionRecord) -> String {
     text
 }
 
-/// What each end saw: of a tunnel the close codes, else the status of the answer.
+/// What each end saw: the close codes of a tunnel, otherwise the status of the answer.
 fn saw(record: &SessionRecord) -> Option<String> {
     if !record.had_tunnel() {
         let answer = record.answer.as_ref()?;
@@ -299,7 +300,7 @@ fn saw(record: &SessionRecord) -> Option<String> {
         Some(saw) => format!("{who} saw {}", saw.code),
     };
     let client = one("client", record.close.client_saw);
-    // If the tap answered by itself, no gateway was involved.
+    // If the tap itself answered, no gateway was involved.
     Some(match record.gateway {
         Some(_) => format!("{client}, {}", one("gateway", record.close.gateway_saw)),
         None => client,
@@ -333,7 +334,7 @@ fn about(record: &SessionRecord) -> Option<String> {
             .collect();
         parts.push(who.join(" "));
     }
-    // Which of several let it in cannot be known.
+    // If there are several, it is not known which one let it in.
     let mut looked_at = record
         .auth
         .iter()
@@ -348,7 +349,7 @@ fn about(record: &SessionRecord) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What to do: the most visible part.
+/// The next action: the most visible part.
 const NEXT: Style = Style::new()
     .fg_color(Some(Color::Ansi(AnsiColor::Cyan)))
     .bold();
@@ -468,7 +469,7 @@ mod tests {
         }
         consumer.flush().unwrap();
         let due = consumer.again.due(start + Duration::from_mins(1));
-        consumer.tell_repeats(&due).unwrap();
+        consumer.write_repeats(&due).unwrap();
         let text = String::from_utf8(consumer.writer.clone()).unwrap();
         let again: Vec<&str> = text
             .lines()
@@ -539,8 +540,8 @@ mod tests {
         ];
         insta::assert_snapshot!(all.map(lines).concat());
         let on_a_terminal = |width: usize| {
-            let told = all.map(|rule| plain(&session_lines(&fixture(rule), terminal(width))));
-            told.concat()
+            let lines = all.map(|rule| plain(&session_lines(&fixture(rule), terminal(width))));
+            lines.concat()
         };
         insta::assert_snapshot!("terminal_of_80_columns", on_a_terminal(80));
         insta::assert_snapshot!("terminal_of_120_columns", on_a_terminal(120));

@@ -1,9 +1,9 @@
-//! The open sessions, with what is known so far of their records.
+//! The open sessions, with the facts of their records so far.
 //!
-//! A record is written at the end, and a session that hangs has no end. So each one has an entry
-//! here from its beginning on. The relay updates its entry with relaxed stores into memory of its
-//! own: no lock, no allocation, no line of cache that other sessions write to. Only opening, ending
-//! and looking take the lock.
+//! A record is written at the end, and a session that hangs has no end. So each session has an
+//! entry here from its beginning. The relay updates its entry with relaxed stores into memory of
+//! its own: no lock, no allocation, no cache line that other sessions write to. Only opening,
+//! ending and looking take the lock.
 
 mod added;
 
@@ -48,11 +48,11 @@ pub struct Registry(Mutex<Sessions>);
 
 #[derive(Debug, Default)]
 struct Sessions {
-    /// By `UUIDv7`, so by age.
+    /// Keyed by `UUIDv7`, so sorted by age.
     open: BTreeMap<Uuid, Arc<Live>>,
     /// Total traffic of the sessions that have ended.
     ended: Traffic,
-    /// Latency that the tap added to them.
+    /// Latency that the tap added to those sessions.
     added: Added,
 }
 
@@ -65,10 +65,10 @@ pub struct Live {
     phase: AtomicU8,
     /// An event that ends the session has happened.
     ending: AtomicBool,
-    /// Hash of the gateway's URL; 0: not known yet.
+    /// Hash of the gateway's URL; 0 if not known yet.
     gateway: AtomicU32,
     answered: Since,
-    /// Milliseconds that it had waited for that answer.
+    /// Milliseconds that the session had waited for that answer.
     waited_ms: AtomicU32,
     let_in: Since,
     about: OnceLock<About>,
@@ -78,7 +78,7 @@ pub struct Live {
     added: OnceLock<Box<Counting>>,
 }
 
-/// What its request said.
+/// Facts from the session's request.
 #[derive(Debug)]
 struct About {
     kind: Kind,
@@ -87,29 +87,29 @@ struct About {
     path: Option<PeerText>,
 }
 
-/// Milliseconds from the session's beginning until an event, plus one; 0: it has not happened.
+/// Milliseconds from the session's beginning to an event, plus one; 0 if it has not happened.
 #[derive(Debug, Default)]
 struct Since(AtomicU32);
 
-/// One direction.
+/// Counters of one direction.
 #[derive(Debug, Default)]
 struct DirectionCounters {
     messages: AtomicU64,
     bytes: AtomicU64,
-    /// Microseconds from the session's beginning to the last byte, plus one; 0: no byte came.
+    /// Microseconds from the session's beginning to the last byte, plus one; 0 if no byte came.
     last: AtomicU64,
     waiting: AtomicU64,
 }
 
-/// Keeps a session in the registry while it lives.
+/// Keeps a session in the registry until it is dropped.
 #[derive(Debug)]
 pub struct Entry {
-    /// `None`: another entry keeps the session now.
+    /// `None` if another entry keeps the session now.
     registry: Option<Arc<Registry>>,
     live: Arc<Live>,
 }
 
-/// What flowed through tunnels, by direction.
+/// Traffic through tunnels, by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// From clients.
@@ -118,21 +118,21 @@ pub struct Traffic {
     pub to_client: Flow,
 }
 
-/// What flowed in one direction.
+/// Traffic in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Finished messages.
     pub messages: u64,
-    /// Every byte after the 101; of a connection that passes unread, all.
+    /// Every byte after the 101; all bytes for a connection that passes unread.
     pub bytes: u64,
-    /// Bytes that wait now because their receiver does not read.
+    /// Bytes that are waiting because their receiver does not read.
     pub waiting: u64,
 }
 
 /// One open session as it is now.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// As its record will have it.
+    /// The id that its record will have.
     pub id: Uuid,
     /// See [`Kind`]; `connection` until a request was read.
     pub kind: Kind,
@@ -148,16 +148,16 @@ pub struct Snapshot {
     pub host: Option<PeerText>,
     /// Path and query, masked as in records.
     pub path: Option<PeerText>,
-    /// What it relayed.
+    /// Traffic that it relayed.
     pub traffic: Traffic,
-    /// Time since the last byte from the client; `None`: no byte came after the 101.
+    /// Time since the last byte from the client; `None` if no byte came after the 101.
     pub client_quiet_ms: Option<f64>,
-    /// The same of the gateway.
+    /// Time since the last byte from the gateway.
     pub gateway_quiet_ms: Option<f64>,
 }
 
 impl Registry {
-    /// A session begins.
+    /// Adds a session that begins.
     #[must_use]
     pub fn open(self: &Arc<Self>, id: Uuid, opened: Anchor, peer: &str) -> Entry {
         let live = Arc::new(Live {
@@ -198,7 +198,7 @@ impl Registry {
         self.lock().open.len()
     }
 
-    /// What was relayed so far, open sessions included: it never goes back.
+    /// Traffic so far, including open sessions: it never goes back.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let sessions = self.lock();
@@ -209,7 +209,7 @@ impl Registry {
         all
     }
 
-    /// The time that the tap added to slices so far, open sessions included.
+    /// Latency that the tap added to slices so far, including open sessions.
     #[must_use]
     pub fn added(&self) -> Added {
         let sessions = self.lock();
@@ -220,7 +220,7 @@ impl Registry {
         all
     }
 
-    /// How many sessions are in each phase.
+    /// Number of sessions in each phase.
     #[must_use]
     pub fn phases(&self) -> [(Phase, usize); PHASES.len()] {
         let mut counts = PHASES.map(|phase| (phase, 0));
@@ -233,8 +233,8 @@ impl Registry {
         counts
     }
 
-    /// Tunnels to a gateway that began before this moment and that nothing has ended yet; no more than
-    /// 256 are counted.
+    /// Number of tunnels to a gateway that began before this moment and that nothing has ended yet,
+    /// at most 256.
     #[must_use]
     pub fn open_since(&self, gateway: &str, before: Moment) -> u32 {
         const MOST: usize = 256;
@@ -247,8 +247,8 @@ impl Registry {
         u32::try_from(count.count()).unwrap_or(u32::MAX)
     }
 
-    /// Sessions that a gateway let in and that began in the minute before this moment, the last one
-    /// first.
+    /// Sessions that a gateway let in and that began in the minute before this moment, the latest
+    /// one first.
     #[must_use]
     pub fn let_in(&self, gateway: &str, before: Moment) -> Vec<LetIn> {
         let gateway = number(gateway);
@@ -265,7 +265,8 @@ impl Registry {
             .collect()
     }
 
-    /// Upgrade attempts whose sessions are open and that a gateway has answered, the last one first.
+    /// Upgrade attempts that a gateway has answered and whose sessions are open, the latest one
+    /// first.
     #[must_use]
     pub fn answers(&self, gateway: &str, client: &str) -> Vec<Answer> {
         let (gateway, client) = (number(gateway), host(client));
@@ -292,7 +293,7 @@ impl Registry {
 }
 
 impl Live {
-    /// Notes an event that ends the session.
+    /// Records an event that ends the session.
     pub fn ends(&self) {
         self.ending.store(true, Relaxed);
     }
@@ -315,7 +316,7 @@ impl Live {
         self.is_up() && self.began() < before
     }
 
-    /// The gateway answered its request, after so many milliseconds.
+    /// Records that the gateway answered the session's request, after this many milliseconds.
     pub fn answered(&self, waited_ms: u32, now: Instant) {
         self.waited_ms.store(waited_ms, Relaxed);
         self.answered.note(&self.opened, now);
@@ -340,7 +341,7 @@ impl Live {
         }
     }
 
-    /// What a direction has relayed by `now`.
+    /// Adds what a direction has relayed by `now`.
     pub fn relayed(&self, direction: Direction, messages: u64, bytes: u64, now: Instant) {
         let way = self.way(direction);
         way.messages.store(messages, Relaxed);
@@ -349,7 +350,7 @@ impl Live {
         way.last.store(micros.saturating_add(1), Relaxed);
     }
 
-    /// How many bytes of a direction wait for their receiver.
+    /// Sets how many bytes of a direction wait for their receiver.
     pub fn waits(&self, direction: Direction, bytes: usize) {
         let way = self.way(direction);
         way.waiting.store(bytes as u64, Relaxed);
@@ -361,7 +362,7 @@ impl Live {
         self.added.get_or_init(Box::default).count(time);
     }
 
-    /// What [`Live::took`] has counted.
+    /// The counts from [`Live::took`].
     #[must_use]
     pub fn added(&self) -> Added {
         self.added
@@ -441,7 +442,7 @@ impl Entry {
         &self.live
     }
 
-    /// Another entry, which keeps the session open in place of this one.
+    /// Returns another entry, which keeps the session open in place of this one.
     #[must_use]
     pub fn hand_over(&mut self) -> Self {
         Self {
@@ -459,7 +460,7 @@ impl Drop for Entry {
         let mut sessions = registry.lock();
         sessions.open.remove(&self.live.id);
         let mut last = self.live.traffic();
-        // Nothing waits any more: it was delivered or dropped.
+        // Nothing is waiting any more: it was delivered or dropped.
         last.to_gateway.waiting = 0;
         last.to_client.waiting = 0;
         sessions.ended.add(last);

@@ -1,9 +1,9 @@
 //! Counts finished records, for `/metrics`.
 //!
-//! Every record is counted, also one that no other consumer wants. Labels come from closed sets
-//! (classes, legs, phases, known close codes), never from what a peer chose, so that the number of
-//! series is fixed. Counting is a few additions under a lock that is held for nothing else, once a
-//! session.
+//! Every record is counted, even one that no other consumer wants. Labels come from closed sets
+//! (classes, legs, phases, known close codes), never from values that a peer chose, so the number
+//! of series is fixed. Counting is a few additions per session, under a lock that is held for
+//! nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) const BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// The codes that have a series of their own; every other one is `other`.
+/// The codes that have a series of their own; all others are `other`.
 const KNOWN_CODES: [u16; 16] = [
     1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3003,
 ];
@@ -27,20 +27,20 @@ const KNOWN_CODES: [u16; 16] = [
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<Counts>);
 
-/// What has been counted. The keys are label values, in the order of their names in the exposition.
+/// All counters. The keys are label values, in the order of their names in the exposition.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Sessions by kind and verdict class.
     pub sessions: BTreeMap<(&'static str, &'static str), u64>,
-    /// Upgrade attempts by the phase that they got to.
+    /// Upgrade attempts by the phase that they reached.
     pub attempts: BTreeMap<&'static str, u64>,
-    /// Close frames by code and by who sent them.
+    /// Close frames by code and sender.
     pub close_frames: BTreeMap<(String, &'static str), u64>,
     /// Close codes that ends observed, by code and leg; 1005 and 1006 exist only here.
     pub close_observed: BTreeMap<(String, &'static str), u64>,
-    /// How legs ended, by manner and leg.
+    /// How legs ended, by kind of end and leg.
     pub transport_ends: BTreeMap<(&'static str, &'static str), u64>,
-    /// Seconds in which bytes waited for their receiver, by direction.
+    /// Seconds that bytes waited for their receiver, by direction.
     pub blocked_seconds: BTreeMap<&'static str, f64>,
     /// How long steps took, by step.
     pub handshakes: BTreeMap<&'static str, Histogram>,
@@ -50,14 +50,14 @@ pub struct Counts {
     pub joined: u64,
 }
 
-/// How often something took how long.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
-    /// By [`BUCKETS`], each without the ones below it.
+    /// Durations in each bucket of [`BUCKETS`]; not cumulative.
     pub buckets: [u64; BUCKETS.len()],
-    /// All of them, those beyond the last bound included.
+    /// All durations, including those beyond the last bound.
     pub count: u64,
-    /// Seconds.
+    /// Sum in seconds.
     pub sum: f64,
 }
 
@@ -127,7 +127,7 @@ impl Metrics {
         self.lock().joined += sessions;
     }
 
-    /// A copy of everything.
+    /// A copy of all counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.lock().clone()
@@ -142,7 +142,8 @@ impl Counts {
     fn steps(&mut self, record: &SessionRecord) {
         let tls = record.client.tls.as_ref().and_then(|tls| tls.handshake_ms);
         let gateway = record.gateway.as_ref();
-        // A kept connection has one TLS handshake and many requests; a page's answer is no upgrade.
+        // A kept connection has one TLS handshake and many requests; an answer to a page request is
+        // not an upgrade.
         let http = record.kind == Kind::Http;
         let application = (record.began(Phase::Handshake)).zip(record.began(Phase::Open));
         let application = application.map(|(from, to)| {
@@ -181,7 +182,7 @@ impl Histogram {
     }
 }
 
-/// As records spell it.
+/// The spelling in records.
 pub(crate) fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Websocket => "websocket",

@@ -24,22 +24,22 @@ const REST: Duration = Duration::from_millis(2);
 /// Maximum time between records that come in quick succession.
 const BUSY: Duration = Duration::from_millis(20);
 
-/// Takes records, one at a time, on a thread of its own.
+/// Takes records, one at a time, on its own thread.
 pub trait Consumer: Send + 'static {
     /// Takes one record.
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()>;
 
-    /// Whether it has taken so much that it should be flushed before it takes more.
+    /// Whether the consumer has taken so much that it should be flushed before it takes more.
     fn has_much(&self) -> bool {
         false
     }
 
-    /// Called when the queue is empty for now, or much was taken.
+    /// Called when the queue is empty for now, or when much was taken.
     fn flush(&mut self) -> Result<Flushed, Unwritten> {
         Ok(Flushed::All)
     }
 
-    /// Interval of [`Consumer::look`], also while no record comes; `None`: never.
+    /// Interval of [`Consumer::look`], even while no record comes; `None` means never.
     fn looks_every(&self) -> Option<Duration> {
         None
     }
@@ -49,12 +49,12 @@ pub trait Consumer: Send + 'static {
         Ok(())
     }
 
-    /// Takes an event that belongs to no session. Only lines for people show it.
+    /// Takes an event outside any session. Only lines for people show it.
     fn notice(&mut self, _text: &str, _at: Moment) -> io::Result<()> {
         Ok(())
     }
 
-    /// Called when no more records come and all have been flushed.
+    /// Called when no more records will come and all have been flushed.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -101,7 +101,7 @@ struct Counts {
     lost: AtomicU64,
     /// Number of records that were taken and are neither written nor lost yet.
     waiting: AtomicU64,
-    /// The waiting records were counted as lost: the thread writes no more.
+    /// The waiting records were counted as lost, so the thread writes no more.
     given_up: AtomicBool,
 }
 
@@ -127,7 +127,7 @@ impl Queue {
             counts: Arc::clone(&counts),
             unflushed: 0,
             failing: false,
-            told: 0,
+            logged_losses: 0,
             next_look: consumer.looks_every().map(|every| Instant::now() + every),
             consumer,
         };
@@ -164,8 +164,8 @@ impl Queue {
         }
     }
 
-    /// Asks the consumer to check now whether the destination of its writes is still in place. A
-    /// full queue does so without being asked.
+    /// Asks the consumer to check now whether the destination of its writes is still in place. If
+    /// the queue is full, the consumer does so anyway.
     pub fn look(&self) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = &*sender {
@@ -173,7 +173,7 @@ impl Queue {
         }
     }
 
-    /// Queues an event that belongs to no session; a full queue drops it.
+    /// Queues an event outside any session; a full queue drops it.
     pub fn notice(&self, text: &str, at: Moment) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = &*sender {
@@ -187,8 +187,8 @@ impl Queue {
         &self.name
     }
 
-    /// Number of records that were not written: the queue was full, the consumer failed, or they
-    /// still waited when it was closed.
+    /// Number of records that were not written because the queue was full, the consumer failed, or
+    /// they were still waiting when it was closed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.counts.lost.load(Ordering::Relaxed)
@@ -224,11 +224,11 @@ struct Thread<C> {
     name: String,
     consumer: C,
     counts: Arc<Counts>,
-    /// Taken since the last flush.
+    /// Number of records taken since the last flush.
     unflushed: u64,
     failing: bool,
     /// Number of losses that have been logged.
-    told: u64,
+    logged_losses: u64,
     next_look: Option<Instant>,
 }
 
@@ -342,7 +342,7 @@ impl<C: Consumer> Thread<C> {
         self.next_look = every.map(|every| Instant::now() + every);
     }
 
-    /// A write that no record's is.
+    /// Handles the result of a write that belongs to no record.
     fn tried(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
             self.failed(0, &error);
@@ -362,13 +362,13 @@ impl<C: Consumer> Thread<C> {
         }
     }
 
-    /// Records have been written: says so after a failure, and how many were lost by then.
+    /// Records have been written. After a failure, logs that and how many were lost.
     fn recovered(&mut self) {
         let lost = self.counts.lost.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.failing, false) || lost > self.told {
+        if std::mem::replace(&mut self.failing, false) || lost > self.logged_losses {
             tracing::warn!(sink = %self.name, lost, "records are written again; some were lost");
         }
-        self.told = lost;
+        self.logged_losses = lost;
     }
 }
 
@@ -525,7 +525,7 @@ mod tests {
             thread::yield_now();
         }
         queue.close(Instant::now());
-        // The first was taken and not flushed, so it may be unsafe.
+        // The first one was taken and not flushed, so it may be lost.
         assert_eq!(queue.dropped(), 10);
         drop(open);
         let done = queue.done.lock().unwrap();

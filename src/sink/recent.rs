@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::session::SessionRecord;
 
-/// Maximum number of records; one more drops the oldest.
+/// Maximum number of records; one more evicts the oldest.
 pub(crate) const KEPT: usize = 256;
 
 /// The last records that were handed on to consumers.
@@ -22,7 +22,7 @@ impl Recent {
         kept.push_back(record);
     }
 
-    /// All of them, the last one first.
+    /// All kept records, the last one first.
     #[must_use]
     pub(crate) fn look(&self) -> Vec<Arc<SessionRecord>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

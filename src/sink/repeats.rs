@@ -7,9 +7,9 @@
 //! budgets is joined with those that follow within [`WINDOW`]: the last of them is recorded, in full and with their
 //! number. The first ones have already been recorded.
 //!
-//! Endings of different rules or kinds are never joined. Sessions that the gateway's application has
-//! accepted have a far larger budget per client and no common one: a stranger cannot have such
-//! sessions.
+//! Endings of different rules or kinds are never joined. Sessions that the gateway's application
+//! has accepted have a far larger budget per client and no common one: a stranger cannot create
+//! such sessions.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -90,7 +90,7 @@ struct Held {
     last_at: Moment,
 }
 
-/// What counts as one client, as for `limits.per_client`: an IPv6 /64 does.
+/// The unit that counts as one client, as for `limits.per_client`: an IPv6 /64 is one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Address(IpAddr),
@@ -118,11 +118,11 @@ impl Client {
 /// How far a session got, which limits who can have caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Standing {
-    /// Any client that can connect.
+    /// Any client that can connect can cause it.
     Stranger,
-    /// Any client that gets a tunnel to a gateway whose application we do not know.
+    /// Any client that gets a tunnel to a gateway whose application we do not know can cause it.
     Tunnel,
-    /// The application has accepted it.
+    /// The application has accepted the session.
     Admitted,
 }
 
@@ -208,7 +208,8 @@ impl Budget {
 }
 
 impl Of {
-    /// Whether the first ending of this client, or one after a long time, is still to be recorded.
+    /// Whether this is the client's first ending, or the first after a long time, and has yet to be
+    /// recorded.
     fn is_news(&self, now: Instant) -> bool {
         let old = |first| now.saturating_duration_since(first) >= NEWS;
         self.first.is_none_or(old)
@@ -236,7 +237,7 @@ impl Of {
 
 impl Joiner {
     /// Whether this record is to be written by itself. Otherwise it is joined with others, and
-    /// [`Joiner::due`] returns them as one.
+    /// [`Joiner::due`] returns them as one record.
     pub(super) fn admit(&mut self, record: &Arc<SessionRecord>, now: Instant) -> bool {
         let rule = record.verdict.as_ref().map_or("", |it| it.rule.as_str());
         let client = (Client::of(record), Standing::of(record));

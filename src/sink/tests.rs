@@ -1,4 +1,4 @@
-//! Records that open sessions explain: their own are yet to come.
+//! Records that are explained by open sessions, whose own records are yet to come.
 
 use super::live::Entry;
 use super::*;
@@ -28,11 +28,11 @@ fn pipeline() -> RecordPipeline {
     RecordPipeline::new(Vec::new(), Wanted::ALL).keeping_recent()
 }
 
-/// A session that this gateway let in as soon as it came, and that is open.
+/// A session that this gateway let in as soon as it began, and that is open.
 fn open(pipeline: &RecordPipeline, id: u128, began: &str, url: &str) -> Entry {
     let start = Instant::now();
     let anchor = Anchor::new(at(began).0, start);
-    // By their ids newer ones come later.
+    // Newer sessions have greater ids.
     let id = uuid::Uuid::from_u128(id);
     let entry = pipeline.live().open(id, anchor, "127.0.0.1:40000");
     let mut facts = Facts {
@@ -57,7 +57,7 @@ fn open(pipeline: &RecordPipeline, id: u128, began: &str, url: &str) -> Entry {
     entry
 }
 
-/// The rule of a record that comes now, once others that die with it have had their time.
+/// The rule of a record that is published now, after others that die with it have had their time.
 fn rule(pipeline: &RecordPipeline, record: &SessionRecord) -> String {
     let now = Instant::now();
     let id = record.id;
@@ -122,7 +122,7 @@ fn an_announced_restart_is_over_once_sessions_are_open_again() {
     }
 }
 
-/// The address of a Docker network has many clients.
+/// An address of a Docker network stands for many clients.
 #[test]
 fn three_reloads_behind_an_address_with_open_sessions_are_no_client_that_cancels_again_and_again() {
     let record = fixture!("client.left.again");
@@ -150,7 +150,7 @@ fn three_reloads_behind_an_address_with_open_sessions_are_no_client_that_cancels
         let elsewhere = third(Some((began, "http://other")), false);
         assert_eq!(elsewhere, "client.left.again", "{began}");
     }
-    // A gateway that restarts answers nobody.
+    // A gateway that is restarting answers nobody.
     assert_eq!(third(None, true), "client.left.upgrade");
 }
 
@@ -164,7 +164,8 @@ fn left_at_certificate(id: u128) -> SessionRecord {
     record
 }
 
-/// A browser opens two connections, sends its request on one and leaves the other in the same moment.
+/// A browser opens two connections, sends its request on one and drops the other at the same
+/// moment.
 #[test]
 fn a_request_that_comes_right_after_a_spare_connection_explains_it() {
     for (asks, expected) in [(true, "probe.tls"), (false, "tap.certificate.untrusted")] {
@@ -184,7 +185,7 @@ fn a_request_that_comes_right_after_a_spare_connection_explains_it() {
     }
 }
 
-/// Anybody can leave such connections: they do not take the place of sessions that wait.
+/// Anybody can cause such connections: they do not take the places of sessions that wait.
 #[test]
 fn connections_without_a_request_leave_room_for_sessions() {
     let pipeline = pipeline();

@@ -1,8 +1,8 @@
-//! The standard error output while the program runs: its log, and what it announces.
+//! The standard error output while the program runs: its log, and its messages.
 //!
 //! One thread writes both, in order. No caller waits for a terminal that is paused (Ctrl-S) or a pipe that
-//! nobody reads: lines that find the queue full are lost and counted, and at the end of the process the lines
-//! that still wait have a second.
+//! nobody reads: lines that find the queue full are lost and counted, and at the end of the process
+//! the remaining lines have a second to be written.
 
 use std::io::{self, Write};
 use std::sync::mpsc::channel;
@@ -15,7 +15,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 
 use super::Look;
 
-/// Time for the last lines at the end of the process. The guard's own limits add up to 1.1 s.
+/// Time limit for the last lines at the end of the process. The guard's own limits add up to 1.1 s.
 const LAST: Duration = Duration::from_millis(1200);
 
 /// The queue of that thread, once it runs.
@@ -28,12 +28,12 @@ pub(crate) fn start() -> (NonBlocking, LogGuard) {
     (QUEUE.get_or_init(|| queue).clone(), guard)
 }
 
-/// Writes lines for people: broken at the terminal's width, and with a line end.
+/// Writes lines for people: wrapped at the terminal's width, and with a line end.
 pub(crate) fn say(text: &str) {
     write(&format!("{}\n", Look::stderr().fit(text)));
 }
 
-/// Writes this, without its styles where stderr shows none.
+/// Writes the text, without its styles if stderr shows none.
 pub(crate) fn write(text: &str) {
     let plain;
     let text = if Look::stderr().styled {
@@ -63,7 +63,7 @@ fn queue(
     (queue, LogGuard(Some(guard)))
 }
 
-/// On drop, writes out the lines that still wait, for a good second at most.
+/// On drop, writes the remaining lines, for little more than a second.
 #[derive(Debug)]
 pub(crate) struct LogGuard(Option<WorkerGuard>);
 
@@ -82,7 +82,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// Says how many lines were lost, as soon as somebody reads again.
+/// Reports how many lines were lost, as soon as the output is read again.
 struct Counting<W> {
     writer: W,
     lost: Arc<OnceLock<ErrorCounter>>,
@@ -151,7 +151,7 @@ mod tests {
         for line in 0..lines {
             queue.write_all(format!("{line}\n").as_bytes()).unwrap();
             if line == 0 {
-                // It is being written, and no longer in the queue.
+                // The line is being written, and no longer in the queue.
                 arrival.recv().unwrap();
             }
         }

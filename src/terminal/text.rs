@@ -1,14 +1,14 @@
-//! Text in columns: how wide it is, where it is broken, what is cut off.
+//! Text in columns: its width, wrapping and truncation.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// How many columns a text takes on a terminal.
+/// Width of a text on a terminal, in columns.
 #[must_use]
 pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// So many blanks.
+/// A string of `count` blanks.
 #[must_use]
 pub(crate) fn blanks(count: usize) -> String {
     " ".repeat(count)
@@ -42,8 +42,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// Lines of at most `room` columns. A command in backquotes stays on one line where it fits, so
-/// that it can be copied; what is longer than a line is broken.
+/// Lines of at most `room` columns. A command in backquotes stays on one line if it fits, so that
+/// it can be copied; a word that is longer than a line is broken.
 #[must_use]
 pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(8);
@@ -71,7 +71,7 @@ pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// Words, a span in backquotes being one if it fits.
+/// Splits into words; a span in backquotes counts as one word if it fits.
 fn words(text: &str, room: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut open = false;
@@ -89,8 +89,8 @@ fn words(text: &str, room: usize) -> Vec<String> {
     words
 }
 
-/// Breaks the lines that are longer than `width`; what follows a break is indented by two columns
-/// more than the line. Short lines stay as they are, blanks included.
+/// Breaks the lines that are longer than `width`; continuation lines are indented by two more
+/// columns. Short lines stay as they are, blanks included.
 #[must_use]
 pub(crate) fn fit(text: &str, width: usize) -> String {
     let mut fitted = String::with_capacity(text.len());

@@ -24,7 +24,7 @@ const PREFACE: usize = 24;
 const MAX_NEW: usize = 4096;
 
 /// Maximum number of refused streams that are kept one by one; further ones are only counted.
-const MAX_TOLD: usize = 32;
+const MAX_REPORTED: usize = 32;
 
 /// How long we read what a client still sends after our GOAWAY.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Watch {
         };
         seen.new.remove(at);
         seen.refused_total += 1;
-        if seen.refused.len() < MAX_TOLD {
+        if seen.refused.len() < MAX_REPORTED {
             seen.refused.push(Refused {
                 stream: frame.stream,
                 reset: (frame.kind == RST_STREAM).then_some(frame.code),
@@ -340,9 +340,9 @@ mod tests {
         watch.went(&at(HEADERS, 1, 0));
         watch.went(&at(RST_STREAM, 3, 1));
         watch.went(&at(HEADERS, 5, 0));
-        let told = [(3, Some(1)), (5, None)];
-        let told = told.map(|(stream, reset)| Refused { stream, reset });
-        assert_eq!(watch.refused(), told);
+        let refused = [(3, Some(1)), (5, None)];
+        let refused = refused.map(|(stream, reset)| Refused { stream, reset });
+        assert_eq!(watch.refused(), refused);
         assert!(watch.refused().is_empty(), "once is enough");
         // Trailers of a stream that was there.
         watch.came(&at(HEADERS, 3, 0));

@@ -193,9 +193,9 @@ impl Wire {
 
     fn write_failed(&mut self, error: io::Error) -> WriteEnd {
         // EPIPE: the far end had ended its side before; reading shows how.
-        let told = error.kind() != io::ErrorKind::BrokenPipe;
+        let is_cause = error.kind() != io::ErrorKind::BrokenPipe;
         let failed = WriteEnd::from(error);
-        if told {
+        if is_cause {
             let WriteEnd(end, cause) = &failed;
             self.broken.get_or_insert_with(|| (*end, cause.clone()));
         }

@@ -61,7 +61,7 @@ pub struct Dialler {
     limit: Duration,
     tcp: Tcp,
     lookup: Lookup,
-    /// The redirected client connection that this dials for; `None`: any client.
+    /// The redirected client connection that this dialler dials for; `None` means any client.
     course: Option<Course>,
     /// Shared by every copy of this dialler.
     dial_health: Arc<DialHealth>,
@@ -137,7 +137,7 @@ impl Dialler {
         &self.dial_health
     }
 
-    /// Resolves, connects and does TLS.
+    /// Resolves the name, connects and does the TLS handshake.
     pub async fn dial(&self) -> Result<(Stream, DialFacts), DialFailed> {
         let mut dialled = self.dial_within_the_limit().await;
         if let Err(failed) = &mut dialled
@@ -231,8 +231,8 @@ impl Dialler {
         let raced = race(addresses, &mut facts.attempts, connect).await;
         let (addr, tcp) = raced.inspect_err(|error| {
             let kind = Some(error.kind);
-            let told = facts.attempts.iter().find(|attempt| attempt.error == kind);
-            facts.addr = told.map(|attempt| attempt.addr.clone());
+            let decisive = facts.attempts.iter().find(|attempt| attempt.error == kind);
+            facts.addr = decisive.map(|attempt| attempt.addr.clone());
         })?;
         facts.addr = Some(address::text(addr));
         facts.connect_ms = Some(millis(started.elapsed()));
@@ -241,7 +241,7 @@ impl Dialler {
         Ok(tcp)
     }
 
-    /// The error of a dial that its time limit ended.
+    /// The error of a dial that hit its time limit.
     fn too_late(&self, facts: &mut DialFacts, started: Instant) -> GatewayError {
         let limit = self.limit;
         let waiting: Vec<&str> = facts

@@ -19,7 +19,7 @@ fn own_limit(errno: Errno) -> Option<Kind> {
         Errno::MFILE => Kind::OpenFiles,
         Errno::NFILE => Kind::SystemFiles,
         Errno::NOMEM | Errno::NOBUFS => Kind::Memory,
-        // connect(2) has no such error; epoll_ctl(2) has, at fs.epoll.max_user_watches.
+        // connect(2) has no such error; epoll_ctl(2) has, if fs.epoll.max_user_watches is reached.
         Errno::NOSPC => Kind::Watches,
         _ => return None,
     })
@@ -82,12 +82,12 @@ pub(super) fn of_unix(error: &io::Error) -> Kind {
     }
 }
 
-/// Why a name lookup failed. Resolvers need descriptors, for sockets and for their files. When they get
-/// none they answer "temporary failure" or "not known", so we check here whether a descriptor can be
+/// Why a name lookup failed. Resolvers need descriptors, for sockets and for their files. Without
+/// any they answer "temporary failure" or "not known", so we check here whether a descriptor can be
 /// opened.
 pub(super) fn of_lookup(error: &io::Error) -> Kind {
-    let told = Errno::from_io_error(error).and_then(own_limit);
-    told.or_else(no_descriptor).unwrap_or(Kind::Dns)
+    let limit = Errno::from_io_error(error).and_then(own_limit);
+    limit.or_else(no_descriptor).unwrap_or(Kind::Dns)
 }
 
 fn no_descriptor() -> Option<Kind> {

@@ -1,5 +1,6 @@
-//! A gateway that is known by its certificate alone, as OpenClaw's clients know theirs by
-//! `gateway.remote.tlsFingerprint`: the certificate that it makes for itself carries no usable name.
+//! A gateway that is verified only by its certificate's fingerprint, as OpenClaw's clients do with
+//! `gateway.remote.tlsFingerprint`: the certificate that the gateway makes for itself has no usable
+//! name.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,11 +18,11 @@ use crate::crypto;
 /// The SHA-256 of a certificate (DER).
 pub(crate) type Fingerprint = [u8; 32];
 
-/// Accepts the certificate with one fingerprint and no other, whatever its name and dates. The handshake
-/// still has to be signed by its key.
+/// Accepts only the certificate with one fingerprint, whatever its name and dates. The handshake
+/// must still be signed with its key.
 #[derive(Debug)]
 pub(crate) struct Pinned {
-    /// `None`: any certificate is accepted, to learn its fingerprint.
+    /// `None` if any certificate is accepted, to learn its fingerprint.
     to: Option<Fingerprint>,
     /// The first certificate that was shown, and the length of its chain.
     shown: OnceLock<(Fingerprint, usize)>,

@@ -28,23 +28,23 @@ use crate::transport::sensed::Sensed;
 /// Maximum number of kept connections.
 const MAX_IDLE: usize = 64;
 
-/// Facts about the connection that a request goes out on.
+/// The connection that a request goes out on.
 #[derive(Clone, Debug)]
 pub(crate) struct PooledConnection {
     /// How it was dialled.
     pub facts: Arc<DialFacts>,
-    /// What its sensor observed.
+    /// The observations of its sensor.
     pub sensed: Arc<Sensed>,
     again: Again,
 }
 
-/// Which connections a request may go out on.
+/// The connections that a request may go out on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Any.
+    /// Any connection.
     Any,
-    /// Only connections that the gateway does not see as coming from its own host: without
-    /// attribution headers it would take the client for local on those.
+    /// Only connections that the gateway does not see as coming from its own host: on those it
+    /// would take a client without attribution headers for local.
     NotLocal,
 }
 
@@ -69,9 +69,9 @@ pub(crate) enum Step<'a> {
     Repeated {
         /// The connection that ended.
         connection: &'a PooledConnection,
-        /// How long it had waited for this request.
+        /// How long it had been idle before this request.
         kept: Duration,
-        /// Time from the request to the connection's end.
+        /// Time from the request to the end of the connection.
         waited: Duration,
     },
 }
@@ -83,7 +83,7 @@ pub(crate) enum SendError {
     #[error(transparent)]
     Dial(#[from] DialFailed),
     /// The gateway would see the connection as local to its host, which this request must avoid.
-    #[error("the gateway was connected at {}, on this host", .0.addr.as_deref().unwrap_or_default())]
+    #[error("the gateway's address {} is on this host", .0.addr.as_deref().unwrap_or_default())]
     SeenAsLocal(Box<DialFacts>),
     /// The connection ended or failed before an answer.
     #[error("failed to get an answer: {error}")]
@@ -154,8 +154,8 @@ where
         }
     }
 
-    /// Sends a request whose URI has only a path; returns the response's head. `step` is called
-    /// before the request goes out, so long before a slow answer.
+    /// Sends a request whose URI has only a path; returns the head of the answer. `step` is called
+    /// before the request goes out, so before any wait for a slow answer.
     ///
     /// A request that a kept connection did not accept goes out on a new one. So does, once, an
     /// idempotent request without a body (RFC 9110 section 9.2.2) whose kept connection ended before a
@@ -294,7 +294,7 @@ async fn keep_for<B>(
     connection: PooledConnection,
     keep: Duration,
 ) {
-    // An error: the connection ended with its answer.
+    // On an error the connection ended with its answer.
     if sender.ready().await.is_err() {
         return;
     }
@@ -355,7 +355,7 @@ impl<B> PoolInner<B> {
     }
 
     /// Bytes on a kept connection may stay unacknowledged for as long as a new connection may take
-    /// to connect: by then a new one would have failed.
+    /// to connect: by then, a new one would have failed.
     fn patience(&self) -> Patience {
         let usual = self.dialler.tcp().user_timeout;
         Patience {

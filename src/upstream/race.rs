@@ -2,7 +2,7 @@
 //!
 //! Addresses are tried one after another, alternating between the families, each with a head start
 //! over the next: a dead address costs that much and no more. The first connection wins, and the
-//! other attempts are dropped. The outcome of each attempt is recorded, also when the caller gives
+//! other attempts are dropped. The outcome of each attempt is recorded, even if the caller gives
 //! up.
 
 use std::fmt::Write as _;
@@ -24,10 +24,10 @@ use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Maximum number of attempts that are recorded.
-const MOST_NOTED: usize = 16;
+const MAX_RECORDED: usize = 16;
 
 /// Maximum number of addresses that an error names.
-const MOST_TOLD: usize = 4;
+const MAX_NAMED: usize = 4;
 
 /// Alternates between the address families, in the resolver's order within each (RFC 8305 section
 /// 4).
@@ -96,7 +96,7 @@ where
                 };
                 let begun = Instant::now();
                 next_at = begun + HEAD_START;
-                if number < MOST_NOTED {
+                if number < MAX_RECORDED {
                     attempts.push(DialAttempt {
                         tries: None,
                         addr: address::text(addr),
@@ -110,11 +110,11 @@ where
             }
         }
     }
-    Err(told(&failures))
+    Err(combined_error(&failures))
 }
 
 /// Waits until an attempt is due. The runtime's timers round up to whole milliseconds: a timer that
-/// is already due would delay the first attempt, and so every session, by up to one.
+/// is already due would delay the first attempt, and so every session, by up to a millisecond.
 async fn its_turn(at: Instant) {
     if at > Instant::now() {
         sleep_until(at).await;
@@ -128,11 +128,11 @@ struct Failure {
     error: io::Error,
 }
 
-/// Combines the errors: the most informative kind, with the error text of every address. If a limit of
-/// our own stopped one of them, nothing is known about the gateway. A host that refuses exists, a host
-/// that times out may exist, and without a route no host was reached. An address family that this host
-/// lacks says least: the name's other addresses decide.
-fn told(failures: &[Failure]) -> GatewayError {
+/// Combines the errors: the most informative kind, with the error text of every address. If a limit
+/// of our own stopped one of them, nothing is known about the gateway. A host that refuses exists,
+/// a host that times out may exist, and without a route no host was reached. An address family that
+/// this host lacks is the least informative: the name's other addresses decide.
+fn combined_error(failures: &[Failure]) -> GatewayError {
     let kinds = failures.iter().map(|failure| failure.kind);
     let kind = kinds.min_by_key(|kind| match kind {
         kind if kind.is_own_limit() => 0,
@@ -144,7 +144,7 @@ fn told(failures: &[Failure]) -> GatewayError {
         _ => 5,
     });
     let mut detail = String::new();
-    for Failure { addr, kind, error } in failures.iter().take(MOST_TOLD) {
+    for Failure { addr, kind, error } in failures.iter().take(MAX_NAMED) {
         let gap = if detail.is_empty() { "" } else { "; " };
         let _ = write!(detail, "{gap}{addr}: {error}");
         if let Some(limit) = errno::limit(*kind, Some(addr.ip())) {
@@ -153,7 +153,7 @@ fn told(failures: &[Failure]) -> GatewayError {
     }
     if let Some(more) = failures
         .len()
-        .checked_sub(MOST_TOLD)
+        .checked_sub(MAX_NAMED)
         .filter(|more| *more > 0)
     {
         let _ = write!(detail, "; and {more} more");
@@ -181,7 +181,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// Each address: after how many milliseconds it answers, and how.
+    /// For each address: after how many milliseconds it answers, and how.
     async fn run(
         plan: &[(&str, u64, Option<io::ErrorKind>)],
     ) -> (Result<SocketAddr, GatewayError>, Vec<DialAttempt>, Duration) {
@@ -289,10 +289,10 @@ mod tests {
         let six = || one("[::1]:1", Errno::ADDRNOTAVAIL, Kind::NoAddress);
         let four = || one("127.0.0.1:1", Errno::CONNREFUSED, Kind::Refused);
         let full = || one("127.0.0.1:1", Errno::MFILE, Kind::OpenFiles);
-        assert_eq!(told(&[six(), four()]).kind, Kind::Refused);
-        assert_eq!(told(&[six()]).kind, Kind::NoAddress);
+        assert_eq!(combined_error(&[six(), four()]).kind, Kind::Refused);
+        assert_eq!(combined_error(&[six()]).kind, Kind::NoAddress);
         for both in [[four(), full()], [full(), four()]] {
-            let error = told(&both);
+            let error = combined_error(&both);
             assert_eq!(error.kind, Kind::OpenFiles);
             assert!(
                 error.detail.contains("this process may open "),
@@ -301,7 +301,7 @@ mod tests {
             );
         }
         let silent = one("192.0.2.1:1", Errno::TIMEDOUT, Kind::ConnectTimeout);
-        assert_eq!(told(&[six(), silent]).kind, Kind::ConnectTimeout);
+        assert_eq!(combined_error(&[six(), silent]).kind, Kind::ConnectTimeout);
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,7 +310,7 @@ mod tests {
         let plan = hosts.iter().map(|host| (host.as_str(), 1, Some(REFUSED)));
         let plan: Vec<_> = plan.collect();
         let (failed, attempts, _) = run(&plan).await;
-        assert_eq!(attempts.len(), MOST_NOTED);
+        assert_eq!(attempts.len(), MAX_RECORDED);
         assert!(failed.unwrap_err().detail.ends_with("; and 56 more"));
     }
 }

@@ -1,5 +1,5 @@
-//! Names the resolver that was asked, by the system's configuration. Read only when a name has no
-//! address.
+//! Names the resolver that was asked, according to the system's configuration, which is read only
+//! when a name has no address.
 //!
 //! Container engines run their own resolvers, which know a service's name only while its container
 //! runs. So the next action depends on the resolver.

@@ -16,7 +16,7 @@ use crate::session::record::gateway::GatewayTlsFacts;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::{cause, tls::version_name};
 
-/// The client configuration could not be made.
+/// The client configuration could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
     /// The system has no root certificates, and no CA is configured.

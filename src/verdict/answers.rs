@@ -1,5 +1,5 @@
-//! What the head of an answer asks for (a redirect's target, a time to wait, a login), and which
-//! credential had been sent.
+//! The demands in the head of an answer (a redirect's target, a time to wait, a login), and the
+//! credential that had been sent.
 
 use url::Url;
 
@@ -116,7 +116,7 @@ impl<'a> View<'a> {
         [Some(all), largest].into_iter().flatten().collect()
     }
 
-    /// What the answer asks for: `Basic realm="x"`.
+    /// The answer's challenge: `Basic realm="x"`.
     #[must_use]
     pub fn challenge(&self) -> Option<&'a PeerText> {
         self.response_header("www-authenticate")

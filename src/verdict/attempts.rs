@@ -1,5 +1,5 @@
-//! A gateway with several addresses of which not all answer: a dial that works now and then, or
-//! always a little late.
+//! A gateway with several addresses, not all of which answer: some dials fail, or all are a little
+//! late.
 
 use super::view::{View, fact};
 use super::words::error_words;
@@ -7,8 +7,8 @@ use crate::session::record::Evidence;
 use crate::session::record::gateway::GatewayFacts;
 
 impl View<'_> {
-    /// Addresses that had failed before another one was connected, as evidence: every connection
-    /// pays for them, and one that tries them alone fails.
+    /// Addresses that had failed before another one was connected, as evidence: they delay every
+    /// connection, and a client that tries only one of them fails.
     #[must_use]
     pub fn attempts_evidence(&self) -> Option<Evidence> {
         let gateway = self.record().gateway.as_ref()?;
@@ -23,7 +23,7 @@ impl View<'_> {
     }
 }
 
-/// Each in words, where another address was connected after it.
+/// Describes each failed address after which another one was connected.
 #[must_use]
 pub(crate) fn dead_addresses(gateway: &GatewayFacts) -> Vec<String> {
     let attempts = &gateway.attempts;

@@ -24,8 +24,7 @@ pub struct Breach {
     pub ended_by: Leg,
     /// How it ended the session.
     pub reaction: Reaction,
-    /// The other end answered with a breach of its own, as an endpoint does that echoes an invalid
-    /// ping.
+    /// The other end answered with a breach itself, for example by echoing an invalid ping.
     pub answered_in_kind: bool,
     /// Confidence that the ending follows from the breach.
     pub confidence: Confidence,
@@ -49,12 +48,13 @@ impl View<'_> {
         let other = ended_by.other();
         let fits = |one: &&ViolationCount| one.first_at < end && follows(reaction, one, end);
         let found = self.violations_of(other).filter(fits).min_by_key(|one| {
-            // Of several breaches prefer a recent one, then one that receivers check, then the
-            // first.
+            // If there are several breaches, prefer a recent one, then one that receivers check,
+            // then the first.
             let tolerated = end.millis_since(one.first_at) > AT_ONCE_MS;
             (tolerated, one.kind.is_overlooked(), one.first_at)
         })?;
-        // A breach of that end's own, shortly before: the other end may only have echoed it.
+        // A breach by the ending side itself, shortly before: the other end may only have echoed
+        // it.
         let own = self.violations_of(ended_by).filter(|own| {
             !own.kind.is_overlooked()
                 && own.first_at < found.first_at
@@ -121,8 +121,8 @@ impl View<'_> {
         (by_choice && !elsewhere).then_some((leg, Reaction::Cut))
     }
 
-    /// The gateway had said that it goes down, to this session or to others: that ends sessions whatever
-    /// was sent in them.
+    /// The gateway had announced to this session or to others that it goes down: that ends
+    /// sessions, whatever was sent in them.
     fn was_announced(&self) -> bool {
         let own = self.application().shutdown;
         let own = own.map(|event| event.at);
@@ -132,8 +132,8 @@ impl View<'_> {
             .any(|at| Some(at) <= self.decided_at())
     }
 
-    /// Others ended in the same second, or another process of the gateway came right after: the
-    /// common cause is not one client's breach.
+    /// Other sessions ended in the same second, or a new process of the gateway came right after:
+    /// their common cause is not one client's breach.
     fn ended_with_others(&self) -> bool {
         let Some(context) = &self.record().context else {
             return false;
@@ -167,7 +167,7 @@ fn follows(reaction: Reaction, breach: &ViolationCount, end: Moment) -> bool {
 }
 
 impl Breach {
-    /// In one sentence: who broke what, and what the other end did about it.
+    /// One sentence: who broke which rule, and how the other end reacted.
     #[must_use]
     pub fn words(&self) -> String {
         let (by, kind) = (self.by.party().as_str(), violation_words(self.kind));

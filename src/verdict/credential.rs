@@ -1,4 +1,4 @@
-//! Words about credentials: where one was, its fingerprint and odd form. Never a secret.
+//! Descriptions of credentials: place, fingerprint and odd form, never the secret itself.
 
 use super::view::{View, fact};
 use crate::session::credential::Credential;
@@ -6,7 +6,7 @@ use crate::session::record::Evidence;
 use crate::session::text::PeerText;
 
 impl<'a> View<'a> {
-    /// Credentials of the request that the gateway does not look at on a WebSocket.
+    /// Credentials of the request that the gateway does not read on a WebSocket.
     pub fn ignored_credentials(&self) -> impl Iterator<Item = &'a Credential> + use<'a> {
         let record: &'a crate::session::SessionRecord = self.record();
         record
@@ -15,7 +15,8 @@ impl<'a> View<'a> {
             .filter(|credential| credential.effective == Some(false))
     }
 
-    /// The gateway's version, from this session's hello-ok or from the latest of another session.
+    /// The gateway's version, from this session's hello-ok or from the latest hello-ok of another
+    /// session.
     #[must_use]
     pub fn gateway_version(&self) -> Option<&'a PeerText> {
         let record = self.record();

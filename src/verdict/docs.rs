@@ -1,4 +1,4 @@
-//! `docs/verdicts.md`, made from the registry.
+//! Generates `docs/verdicts.md` from the registry.
 
 use std::fmt::Write as _;
 
@@ -50,13 +50,13 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// The section on the order in which rules are asked.
+/// The section on the order in which rules are tried.
 fn precedence() -> String {
     let mut text = String::from(
         "\n## What is asked before what\n\n\
-         The stages are asked in this order, and within a stage the steps. The rules of one step exclude\n\
-         each other, so that their order has no meaning. `src/verdict/precedence` says why a step comes\n\
-         before another.\n",
+         The stages are tried in this order, and within a stage the steps. The rules of one step \
+         exclude\neach other, so that their order has no meaning. `src/verdict/precedence` says \
+         why a step comes\nbefore another.\n",
     );
     for (stage, steps) in PRECEDENCE {
         let (title, reason, facts) = (stage.title(), stage.reason(), stage.looks_at());

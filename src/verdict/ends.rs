@@ -107,7 +107,7 @@ impl View<'_> {
         all
     }
 
-    /// What the frames show that may explain an ending: a frame that was cut off, breaches of the
+    /// Facts of the frames that may explain an ending: a frame that was cut off, breaches of the
     /// protocol.
     #[must_use]
     pub fn frame_evidence(&self) -> Vec<Evidence> {

@@ -1,10 +1,10 @@
-//! What a rule finds in a record.
+//! The finding of a rule in a record.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence};
 
-/// What a rule found.
+/// The finding of a rule.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// How sure.
@@ -15,10 +15,10 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// One action.
     pub next: String,
-    /// Who ended it, where that differs from what the rule says: of a silence it is whoever gave
-    /// up waiting.
+    /// Who ended it, if that differs from the rule: after a silence it is the end that gave up
+    /// waiting.
     pub party: Option<Party>,
-    /// Who has to do something, where that differs from what the rule says: the older of two.
+    /// Who has to act, if that differs from the rule: for example the older of two ends.
     pub act_on: Option<ActOn>,
 }
 
@@ -43,21 +43,21 @@ impl Finding {
         self
     }
 
-    /// Says what to do.
+    /// Sets the next action.
     #[must_use]
     pub fn next(mut self, action: impl Into<String>) -> Self {
         self.next = action.into();
         self
     }
 
-    /// Says who has to do something.
+    /// Sets who has to act.
     #[must_use]
     pub fn acted_on_by(mut self, act_on: ActOn) -> Self {
         self.act_on = Some(act_on);
         self
     }
 
-    /// Says who ended it.
+    /// Sets who ended it.
     #[must_use]
     pub fn ended_by(mut self, party: Party) -> Self {
         self.party = Some(party);

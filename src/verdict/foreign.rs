@@ -1,4 +1,4 @@
-//! Marks of another server in an answer: an answer that carries one was not made by the gateway.
+//! Marks of another server in an answer, which show that the gateway did not make it.
 
 use super::view::{View, fact, short};
 use crate::session::record::{AnswerBy, BodyKind, Evidence, PageBy};
@@ -64,8 +64,8 @@ const HEADERS: [(&str, &str); 16] = [
 
 impl View<'_> {
     /// The other server that an answer names: by its page, by its `Server` header, or by a header
-    /// that only it adds. A page was made by its maker; the headers may also have been added to
-    /// what somebody behind it answered.
+    /// that only it adds. A page proves its maker; headers may also have been added to an answer of
+    /// a server behind it.
     #[must_use]
     pub fn foreign_server(&self) -> Option<&'static str> {
         let gateway = self.gateway.as_ref()?;
@@ -79,7 +79,7 @@ impl View<'_> {
         })
     }
 
-    /// The same with its version where it tells it: `nginx/1.22.1`.
+    /// The same with its version, if the answer has it: `nginx/1.22.1`.
     #[must_use]
     pub fn foreign_name(&self) -> Option<&str> {
         const MOST: usize = 32;
@@ -110,7 +110,7 @@ impl View<'_> {
         })
     }
 
-    /// What the body of the answer was.
+    /// The kind of the answer's body.
     #[must_use]
     pub fn body_kind(&self) -> Option<BodyKind> {
         self.gateway.as_ref()?.body_kind

@@ -1,11 +1,11 @@
-//! Proxies before and behind us: what gives them away, and the lines that mend them where it is
-//! known which they are.
+//! Proxies in front of us and behind us: the signs of them, and the configuration lines that fix
+//! those that we recognise.
 
 use super::view::{View, fact, short};
 use crate::session::party::Leg;
 use crate::session::record::{Class, Evidence};
 
-/// What a proxy has to be told.
+/// The change that a proxy's configuration needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// To pass upgrades.
@@ -39,7 +39,7 @@ enum Software {
     Haproxy,
 }
 
-/// By the names of `foreign`.
+/// Recognises the software by its name in `foreign`.
 fn software(server: Option<&str>) -> Option<Software> {
     match server? {
         "nginx" | "OpenResty" | "Tengine" => Some(Software::Nginx),
@@ -48,8 +48,8 @@ fn software(server: Option<&str>) -> Option<Software> {
     }
 }
 
-/// What to change in the proxy of this name, exact enough to paste; for an unknown one what it is
-/// called in the two that are met most.
+/// The change for the proxy of this name, exact enough to paste; for an unknown one, the settings
+/// of nginx and HAProxy, which are the most common.
 #[must_use]
 pub(crate) fn mend(server: Option<&str>, need: Need) -> &'static str {
     match (need, software(server)) {
@@ -137,7 +137,7 @@ pub(crate) fn side(leg: Leg) -> &'static str {
 }
 
 impl View<'_> {
-    /// ` (Cloudflare is in the path)` where the request tells. It need not be the proxy next to us,
+    /// ` (Cloudflare is in the path)`, if the request shows it. It may not be the proxy next to us,
     /// and a client can write such headers itself.
     #[must_use]
     pub fn path_hint(&self) -> String {
@@ -153,8 +153,8 @@ impl View<'_> {
         named.map_or_else(String::new, |(_, who)| format!(" ({who} is in the path)"))
     }
 
-    /// The request came in HTTP/1.0, which no WebSocket client speaks and nginx does to what is
-    /// behind it unless told otherwise.
+    /// The request came in HTTP/1.0, which no WebSocket client speaks, but which nginx uses by
+    /// default towards its upstream.
     #[must_use]
     pub fn http_10_in_front(&self) -> bool {
         let request = self.record().request.as_ref();
@@ -162,7 +162,7 @@ impl View<'_> {
             .is_some_and(|request| request.has_websocket_key && request.http_version == "HTTP/1.0")
     }
 
-    /// What shows that the request came through a proxy.
+    /// Evidence that the request came through a proxy.
     #[must_use]
     pub fn front_evidence(&self) -> Vec<Evidence> {
         const MOST: usize = 8;

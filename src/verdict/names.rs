@@ -1,15 +1,15 @@
-//! Names of settings for an attached tap and for a probe, in place of those that rules use.
+//! Replaces the names of settings in the rules' texts by those for an attached tap and for a probe.
 
 use crate::session::record::{TapMode, Verdict};
 
-/// Settings of a tap with a configuration, and what an attached one has in their place (`wstap attach`).
+/// Settings of a configured tap, and their counterparts for an attached one (`wstap attach`).
 const ATTACHED: [(&str, &str); 7] = [
     ("gateway.dialect: plain", "`wstap attach --dialect plain`"),
     (
         "connect again once the tap is back",
         "connect again: new connections go straight to the gateway",
     ),
-    // The tap finds out what the gateway speaks once, when it attaches.
+    // An attached tap finds out the gateway's protocol once, when it attaches.
     (
         "the gateway speaks TLS and gateway.url must begin with https://",
         "the gateway now speaks TLS: attach again",
@@ -98,7 +98,7 @@ const PROBE: [(&str, &str); 25] = [
     ("wstap's namespace", "the client's namespace"),
 ];
 
-/// Puts the names of settings that a tap of this mode has into our texts.
+/// Replaces the names of settings in our texts by those of a tap in this mode.
 pub(crate) fn of_tap(mode: TapMode, verdict: &mut Verdict) {
     let replace = |text: &mut String, table: &[(&str, &str)]| {
         for (setting, other) in table {

@@ -5,8 +5,8 @@ use crate::session::page::{self, PageOrigin};
 use crate::session::text::PeerText;
 
 impl<'a> View<'a> {
-    /// How the page was loaded, by its Origin. `None`: no page, or an Origin that does not show it.
-    /// The legs of the connection say nothing about the page.
+    /// How the page was loaded, according to its Origin. `None`: no page, or an Origin that does
+    /// not show it. The legs of the connection say nothing about the page.
     #[must_use]
     pub fn page(&self) -> Option<PageOrigin> {
         page::of(self.page_origin()?.as_str())

@@ -1,4 +1,4 @@
-//! What shows from outside of a connection that passed unread.
+//! Facts of a connection that passed unread, as far as they are visible from outside.
 
 use super::finding::Finding;
 use super::view::View;
@@ -9,14 +9,14 @@ use crate::session::record::{
     Confidence, Evidence, LastRecord, PassedFacts, PassthroughFacts, TransportEnd,
 };
 
-/// A connection that passed unread, with what is needed to judge it.
+/// A connection that passed unread, with the facts to judge it.
 pub(super) struct Passed<'a> {
     view: &'a View<'a>,
     pub(super) facts: &'a PassthroughFacts,
 }
 
 impl<'a> Passed<'a> {
-    /// `None` also where a fault or a shutdown of ours explains the end.
+    /// `None` also if our own fault or shutdown explains the end.
     pub(super) fn of(view: &'a View<'_>) -> Option<Self> {
         let record = view.record();
         let facts = record.passthrough.as_deref()?;
@@ -76,7 +76,7 @@ impl<'a> Passed<'a> {
         Finding::new(confidence, summary).because(self.evidence())
     }
 
-    /// What passed, and how both connections ended.
+    /// Evidence of what passed, and how both connections ended.
     fn evidence(&self) -> Vec<Evidence> {
         let mut all = Vec::new();
         for leg in [Leg::Client, Leg::Gateway] {

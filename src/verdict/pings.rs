@@ -1,7 +1,8 @@
-//! Pings that had no answer: whose, for how long, and whether the other end's kernel took them.
+//! Unanswered pings: whose they were, for how long they waited, and whether the other end's kernel
+//! acknowledged them.
 //!
-//! While one end does not read, we read no further from the other one, so that a pong may wait there
-//! unseen. A ping is missed only where its answer could have come through.
+//! While one end does not read, we stop reading from the other one, so a pong may wait there
+//! unseen. A ping counts as missed only if its answer could have come through.
 
 use super::view::{View, at, human_ms};
 use crate::session::party::{Direction, Leg};
@@ -11,22 +12,22 @@ use crate::session::record::frames::{TcpFacts, WaitingPings};
 /// A ping that has waited for less may simply be in flight when the session ends.
 const MISSED_MS: f64 = 5000.0;
 
-/// Bytes may have waited for at most one part in so many of a silence, or it proves nothing.
+/// A silence proves nothing if bytes waited for more than one part in this many of it.
 const WAITED_PART: f64 = 10.0;
 
 /// Pings that a leg has left unanswered until the session's end was decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Missed {
-    /// How many, and when.
+    /// Their number and times.
     pub waiting: WaitingPings,
     /// From the first of them to the end.
     pub age_ms: f64,
     /// Whether the leg sent not a single byte after the first of them.
     pub silent: bool,
-    /// Whether that leg's kernel acknowledged them; `None` where it is not known, or where they may
-    /// not have been written, as that end did not read.
+    /// Whether that leg's kernel acknowledged them; `None` if that is not known, or if they may not
+    /// have been written because that end did not read.
     pub acknowledged: Option<bool>,
-    /// For how long bytes waited for that end to read, where that is much of the time.
+    /// How long bytes waited for that end to read, if that is a large part of the time.
     pub unread_ms: Option<f64>,
 }
 
@@ -58,8 +59,8 @@ fn why(missed: &Missed) -> String {
 }
 
 impl View<'_> {
-    /// The pings to this leg that had no answer for 5 s or longer when the end was decided, although
-    /// one would have come through.
+    /// The pings to this leg that had been unanswered for 5 s or longer when the end was decided,
+    /// although an answer would have come through.
     #[must_use]
     pub fn missed_pings(&self, leg: Leg) -> Option<Missed> {
         let (waiting, age_ms) = self.waiting_pings(leg)?;
@@ -79,7 +80,8 @@ impl View<'_> {
         })
     }
 
-    /// Whether pings to this leg had no answer because it may wait where we did not read on.
+    /// Whether pings to this leg may be unanswered only because the answer waits where we stopped
+    /// reading.
     #[must_use]
     pub fn pongs_held_up(&self, leg: Leg) -> bool {
         let waiting = self.waiting_pings(leg);
@@ -99,9 +101,9 @@ impl View<'_> {
         (age_ms >= MISSED_MS).then_some((waiting, age_ms))
     }
 
-    /// How long bytes of this direction waited for their receiver, where that is so much of a silence
-    /// in it that what its sender had sent may have waited unread. It is counted over the whole session,
-    /// so that it may be less than this.
+    /// How long bytes of this direction waited for their receiver, if that is so much of a silence
+    /// in it that bytes of its sender may have waited unread. The time is counted over the whole
+    /// session, so this is an upper bound.
     #[must_use]
     pub fn held_up_ms(&self, direction: Direction, silence_ms: f64) -> Option<f64> {
         let blocked = self.record().latency.as_ref()?.blocked_ms;

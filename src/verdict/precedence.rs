@@ -1,9 +1,9 @@
-//! The order in which the rules are asked: the first one that matches makes the verdict.
+//! The order in which the rules are tried: the first one that matches makes the verdict.
 //!
 //! The order is data. Each [`Stage`] has a list of steps, each [`Step`] a list of rules. Stages and
-//! steps are asked in the order in which they are listed; within a step the order has no meaning,
-//! because no record that the tap writes matches two of its rules. A special case comes before the
-//! general one, and a rule that would blame the wrong party after the rule that explains why.
+//! steps are tried in the listed order; within a step the order has no meaning, because no record
+//! that the tap writes matches two of its rules. A special case comes before the general one, and a
+//! rule that would blame the wrong party after the rule that explains why.
 
 mod before_tunnel;
 mod step;
@@ -11,7 +11,7 @@ mod tunnel;
 
 pub(crate) use self::step::Step;
 
-/// Every stage with its steps: the first is asked first.
+/// Every stage with its steps, in the order in which they are tried.
 pub(crate) const PRECEDENCE: &[(Stage, &[Step])] = &[
     (Stage::Fault, before_tunnel::FAULT),
     (Stage::Denied, before_tunnel::DENIED),
@@ -25,22 +25,22 @@ pub(crate) const PRECEDENCE: &[(Stage, &[Step])] = &[
     (Stage::Fine, tunnel::FINE),
 ];
 
-/// Rules that look at the same part of a session. Within `Close` and `Transport` the rules ask
-/// [`View::decisive`](super::View::decisive), which names the earliest decisive fact, so that what
-/// happened afterwards cannot outvote it.
+/// Rules that look at the same part of a session. Within `Close` and `Transport` the rules use
+/// [`View::decisive`](super::View::decisive), which returns the earliest decisive fact, so that
+/// later facts cannot override it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// A bug of ours explains everything else away.
+    /// Our own bug explains everything else.
     Fault,
-    /// Our policy refused it.
+    /// Our policy refused the request.
     Denied,
-    /// It passed unread.
+    /// The connection passed unread.
     Passthrough,
-    /// It ended before a request.
+    /// The connection ended before a request.
     Connection,
     /// The gateway was not reached.
     Dial,
-    /// What answered on the level of HTTP.
+    /// The HTTP answer decides.
     Answer,
     /// The gateway refused inside the tunnel.
     Refusal,
@@ -48,12 +48,12 @@ pub enum Stage {
     Close,
     /// A transport ended first.
     Transport,
-    /// It ended well.
+    /// The ending needs no other explanation.
     Fine,
 }
 
 impl Stage {
-    /// A heading.
+    /// The heading of the stage.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl Stage {
         }
     }
 
-    /// Why it comes before the next stages, as a sentence.
+    /// Why the stage comes before the next ones, as a sentence.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -98,27 +98,27 @@ impl Stage {
         }
     }
 
-    /// The facts of a record that its rules are built on.
+    /// The facts of a record that its rules examine.
     #[must_use]
     pub const fn looks_at(self) -> &'static str {
         match self {
             Self::Fault => "a fault that the tap recorded about itself",
             Self::Denied => "a refusal by the tap's own policy",
-            Self::Passthrough => "what passed unread, and how both connections ended",
+            Self::Passthrough => "the bytes that passed unread, and how both connections ended",
             Self::Connection => {
                 "a connection that ended before a request, or input that is not a request head"
             }
             Self::Dial => "an error on the way to the gateway",
-            Self::Answer => "the gateway's answer on the level of HTTP",
-            Self::Refusal => "what the gateway said inside the WebSocket, its answer or its Close",
+            Self::Answer => "the gateway's HTTP answer",
+            Self::Refusal => "the gateway's message inside the WebSocket: its answer or its Close",
             Self::Close => "the earliest Close frame, timer or shutdown, before all that followed",
             Self::Transport => "a connection that ended before either end said why",
-            Self::Fine => "an ending that both ends meant",
+            Self::Fine => "an ending that both ends intended",
         }
     }
 }
 
-/// The ids of all rules, in the order in which they are asked.
+/// The ids of all rules, in the order in which they are tried.
 pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     let steps = PRECEDENCE.iter().flat_map(|(_, steps)| steps.iter());
     steps.flat_map(|step| step.iter().copied())

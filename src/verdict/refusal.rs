@@ -1,4 +1,4 @@
-//! The gateway's refusal inside the WebSocket, in whichever dialect.
+//! The gateway's refusal inside the WebSocket, in any dialect.
 
 use super::view::{Decisive, View, short};
 use crate::session::party::Leg;
@@ -15,8 +15,8 @@ impl<'a> View<'a> {
         self.record().application().refusal
     }
 
-    /// The gateway's own words, in quotes and cut for a sentence: those of its refusal, or else the reason
-    /// of its Close.
+    /// The gateway's own words, quoted and shortened for a sentence: those of its refusal, or else
+    /// the reason of its Close.
     #[must_use]
     pub fn refusal_words(&self) -> String {
         let refusal = self.refusal();

@@ -1,4 +1,4 @@
-//! The rules, and the order in which they are asked.
+//! The rules, and the order in which they are tried.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Verdict};
 
-/// Every rule, in the order in which they are asked: that of [`precedence`].
+/// Every rule, in the order in which they are tried: that of [`precedence`].
 #[must_use]
 pub fn rules() -> &'static [&'static Rule] {
     static ORDERED: LazyLock<Vec<&'static Rule>> =
@@ -34,7 +34,7 @@ pub(crate) fn rule(id: &str) -> Option<&'static Rule> {
     rules().iter().copied().find(|rule| rule.id == id)
 }
 
-/// Nothing matched: a gap in the rules.
+/// The verdict if no rule matched: a gap in the rules.
 #[must_use]
 pub(crate) fn unknown() -> Verdict {
     Verdict {

@@ -1,5 +1,4 @@
-//! What became of the requests of a session: evidence for every ending, and the questions that
-//! rules ask about them.
+//! The requests of a session: evidence for every ending, and the questions of rules about them.
 
 use super::view::{Decisive, View, at, fact, front, human_ms, short};
 use crate::session::party::Leg;
@@ -7,7 +6,7 @@ use crate::session::record::dialect::{RpcFacts, RpcFailure, UnansweredRequest};
 use crate::session::record::{Evidence, TransportEnd};
 use crate::session::text::PeerText;
 
-/// Most unanswered requests named in a verdict.
+/// Maximum number of unanswered requests that a verdict names.
 const NAMED: usize = 3;
 
 /// After this time the kernel has retransmitted unacknowledged bytes (RFC 6298: about a second).
@@ -20,7 +19,7 @@ impl<'a> View<'a> {
         self.record().application().requests
     }
 
-    /// The oldest requests that were surely without an answer at the end.
+    /// The oldest requests that were certainly unanswered at the end.
     #[must_use]
     pub fn unanswered(&self) -> &'a [UnansweredRequest] {
         self.rpc()
@@ -28,14 +27,14 @@ impl<'a> View<'a> {
             .map_or(&[], |rpc| &rpc.unanswered)
     }
 
-    /// Whether the gateway's host has acknowledged a request of this age; `None` where the kernel
+    /// Whether the gateway's host has acknowledged a request of this age; `None` if the kernel
     /// could not be asked or does not know.
     #[must_use]
     pub fn acknowledged(&self, age_ms: f64) -> Option<bool> {
         self.acknowledged_by(Leg::Gateway, age_ms)
     }
 
-    /// Like [`Self::acknowledged`], for bytes that were sent to this leg so long before the end.
+    /// Like [`Self::acknowledged`], for bytes that were sent to this leg `age_ms` before the end.
     #[must_use]
     pub fn acknowledged_by(&self, leg: Leg, age_ms: f64) -> Option<bool> {
         let tcp = self.tcp_of(leg)?;
@@ -43,15 +42,15 @@ impl<'a> View<'a> {
             return Some(false);
         }
         if tcp.unacked == 0 {
-            // Of a connection that broke the kernel has forgotten what was under way.
+            // After a connection has broken, the kernel no longer knows which bytes were in flight.
             let broke = matches!(self.end_of(leg), TransportEnd::Rst | TransportEnd::Timeout);
             return (!broke).then_some(true);
         }
-        // Something newer is under way: this would have been sent again by now.
+        // Only newer bytes are in flight: these would have been retransmitted by now.
         Some(age_ms >= SENT_AGAIN_MS)
     }
 
-    /// The requests that an ending left without an answer, and what that means for each.
+    /// The requests that an ending left unanswered, and what that means for each.
     #[must_use]
     pub fn unanswered_evidence(&self) -> Vec<Evidence> {
         let waiting = self.unanswered();
@@ -97,7 +96,7 @@ impl<'a> View<'a> {
         all
     }
 
-    /// The requests whose work had begun and whose results had not come.
+    /// The requests whose work had begun but whose results had not come.
     fn unfinished_evidence(&self, by_client: bool) -> Vec<Evidence> {
         let unfinished = self
             .rpc()
@@ -108,7 +107,7 @@ impl<'a> View<'a> {
         } else {
             "the work may go on without it, so look before you send it again"
         };
-        let told = unfinished.iter().take(NAMED).map(|request| {
+        let facts = unfinished.iter().take(NAMED).map(|request| {
             at(
                 request.at,
                 format!(
@@ -118,16 +117,16 @@ impl<'a> View<'a> {
                 ),
             )
         });
-        told.collect()
+        facts.collect()
     }
 
-    /// How its requests failed, when every answer said `ok: false` and there was at least one.
+    /// The failures of its requests, if there was at least one answer and all said `ok: false`.
     #[must_use]
     pub fn only_failures(&self) -> Option<&'a RpcFacts> {
         self.rpc().filter(|rpc| {
             rpc.responses > 0
                 && rpc.errors == rpc.responses
-                // An answer that was not followed may have been a good one.
+                // An answer that was not matched to its request may have been a success.
                 && rpc.unmatched == 0
                 && rpc.unseen_to_client == 0
         })
@@ -148,7 +147,7 @@ impl RpcFailure {
         }
     }
 
-    /// The gateway's own words, where they say more than the scope that is missing.
+    /// The gateway's own words, if they say more than the missing scope.
     fn words(&self) -> Option<String> {
         let message = self.message.as_ref().filter(|_| !self.lacks_scope())?;
         Some(front(message, 120))

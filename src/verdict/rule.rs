@@ -1,4 +1,4 @@
-//! One rule: what it says of itself, and the verdict that its finding makes.
+//! One rule: its description, and the verdict that its finding makes.
 
 use super::finding::Finding;
 use super::precedence::{self, Stage};
@@ -13,7 +13,7 @@ mod seen;
 /// How a rule looks at a record.
 pub(crate) type Find = fn(&View<'_>) -> Option<Finding>;
 
-/// One rule: what it says of itself, and how it is found.
+/// One rule: its description, and the function that looks for it.
 #[derive(Debug)]
 pub struct Rule {
     /// Stable; never reused.
@@ -22,15 +22,15 @@ pub struct Rule {
     pub class: Class,
     /// Who ended it.
     pub party: Party,
-    /// Who has to do something.
+    /// Who has to act.
     pub act_on: ActOn,
-    /// A few words.
+    /// Its name in a few words.
     pub title: &'static str,
     /// What it means, why it happens, and what shows it.
     pub explanation: &'static str,
-    /// What a record must show for it: facts, not judgements.
+    /// The facts that a record must show for it, without judgements.
     pub evidence: &'static str,
-    /// Which gateways it is known of.
+    /// The gateways for which it is known.
     pub versions: Versions,
     /// What to do, in general; a finding may be more exact.
     pub action: &'static str,
@@ -38,21 +38,21 @@ pub struct Rule {
     pub find: Find,
 }
 
-/// Which gateways a rule is known of.
+/// The gateways for which a rule is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
-    /// It is about standards and transports, not about a gateway's own words.
+    /// It depends on standards and transports, not on a gateway's own messages.
     Any,
-    /// Gateway 2026.9.6 was seen to do it, and those for which `rule/seen.rs` lists a capture. Later
+    /// Seen with gateway 2026.9.6, and with those for which `rule/seen.rs` lists a capture. Later
     /// ones are read in the same way: by codes first.
     Seen,
-    /// Only gateways older than 2026.9.6 were seen to do it: those of `rule/seen.rs`.
+    /// Seen only with gateways older than 2026.9.6: those of `rule/seen.rs`.
     Past,
-    /// It stands in the source of gateway 2026.9.6 and was not seen.
+    /// Found in the source of gateway 2026.9.6, but not seen.
     Read,
 }
 
-/// The gateway that the rules were made with.
+/// The gateway version that the rules were written against.
 pub(crate) const NEWEST: &str = "2026.9.6";
 
 impl Rule {
@@ -79,7 +79,7 @@ impl Rule {
         }
     }
 
-    /// Which gateways it is known of, for people.
+    /// The gateways for which it is known, in words.
     #[must_use]
     pub fn known_of(&self) -> String {
         match self.versions {
@@ -91,7 +91,7 @@ impl Rule {
         }
     }
 
-    /// The gateways that were seen to do it, oldest first.
+    /// The gateways with which it was seen, oldest first.
     #[must_use]
     pub fn seen_with(&self) -> Vec<&'static str> {
         let captured = seen::SEEN.iter().find(|(id, _)| *id == self.id);
@@ -102,8 +102,8 @@ impl Rule {
         all
     }
 
-    /// The stage in which it is asked; none for a rule that [`precedence`] does not list, which is
-    /// never asked.
+    /// The stage in which it is tried; `None` for a rule that [`precedence`] does not list, which
+    /// is never tried.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         precedence::stage_of(self.id)
@@ -131,8 +131,8 @@ impl Rule {
     }
 }
 
-/// Text that moves no cursor and forges no line. What peers wrote was escaped when it was recorded;
-/// a record that was read from a file may have been written by anyone.
+/// Text that moves no cursor and forges no line. The peers' texts were escaped when they were
+/// recorded, but a record that was read from a file may have been written by anyone.
 fn inert(text: String) -> String {
     if holds_what_must_be_escaped(&text) {
         PeerText::new(&text, usize::MAX).into()

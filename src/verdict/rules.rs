@@ -1,7 +1,7 @@
 //! The rules, one file per family; rules that only one dialect has are in that dialect's folder.
 //!
-//! A file has a `RULES` list: what each rule says of itself, and the function that finds it. Which
-//! rule is asked first is not decided here but in [`precedence`](super::precedence).
+//! A file has a `RULES` list: the description of each rule, and the function that looks for it. The
+//! order in which rules are tried is not decided here but in [`precedence`](super::precedence).
 
 mod client_again;
 mod client_certificate;
@@ -105,8 +105,8 @@ const GENERAL: &[File] = &[
 mod tests {
     use std::path::Path;
 
-    /// A file that is not declared is not compiled: its rules would not exist, and nothing would say
-    /// so. (A file that is declared and missing in its list is dead code for the compiler.)
+    /// A file that is not declared is not compiled: its rules would not exist, and nothing would
+    /// report it. (A file that is declared but missing in its list is dead code for the compiler.)
     #[test]
     fn every_file_in_the_folders_is_declared() {
         let general = ("rules", include_str!("rules.rs"), 1 + super::GENERAL.len());

@@ -1,4 +1,4 @@
-//! What recent sessions add to any finding, in words.
+//! Evidence from recent sessions that is added to any finding.
 
 use super::view::View;
 use super::view::{at, fact};
@@ -6,15 +6,15 @@ use crate::session::moment::Moment;
 use crate::session::record::context::{Boot, ContextFacts, CredentialUse, GoingDown};
 use crate::session::record::{Class, Evidence};
 
-/// Attempts in a minute that are a storm.
+/// Number of attempts in a minute that count as a storm.
 const STORM: u32 = 20;
 
-/// Wrong tokens in five minutes that are worth telling.
+/// Number of wrong tokens in five minutes that is worth reporting.
 const MISMATCHES: u32 = 3;
 
 impl<'a> View<'a> {
-    /// What the gateway had told other sessions before this one's end: that it goes down. `None` where it
-    /// let this one in after that, by a process that runs.
+    /// The gateway's announcement to other sessions, before this one's end, that it goes down.
+    /// `None` if a running process of it let this session in after that.
     #[must_use]
     pub fn announced_to_others(&self) -> Option<&'a GoingDown> {
         let down = self.record().context.as_ref()?.going_down.as_ref()?;
@@ -63,7 +63,7 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
     all
 }
 
-/// Which other credentials came, and which of them work.
+/// Other credentials that came, and which of them work.
 fn credentials(context: &ContextFacts) -> Vec<Evidence> {
     let others = &context.other_credentials;
     let mut all: Vec<Evidence> = others
@@ -81,9 +81,9 @@ fn credentials(context: &ContextFacts) -> Vec<Evidence> {
             ))
         })
         .collect();
-    let told = |print: &str| others.iter().any(|other| other.fingerprint == print);
+    let already_named = |print: &str| others.iter().any(|other| other.fingerprint == print);
     let works = context.working.as_ref();
-    if let Some(works) = works.filter(|works| !told(&works.fingerprint)) {
+    if let Some(works) = works.filter(|works| !already_named(&works.fingerprint)) {
         all.push(fact(format!(
             "{} were let in with {} in the same place, the last until {}",
             let_in(works),
@@ -103,7 +103,7 @@ fn credentials(context: &ContextFacts) -> Vec<Evidence> {
 /// `3 sessions of 2 client addresses`.
 pub(super) fn let_in(used: &CredentialUse) -> String {
     let sessions = counted(used.sessions, "session", "sessions");
-    // None is known where a proxy's word on them was passed on.
+    // Clients are not known if a proxy's headers about them were passed on.
     match used.clients {
         0 => sessions,
         clients => {
@@ -113,7 +113,7 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
     }
 }
 
-/// What tells the gateway's processes apart, where it has no boot ids: they came with 2026.8.
+/// How the gateway's processes can be distinguished without boot ids, which came with 2026.8.
 fn no_boot_id(view: &View<'_>) -> Option<Evidence> {
     let said = view.application();
     let gateway = said.gateway?;
@@ -129,13 +129,14 @@ fn no_boot_id(view: &View<'_>) -> Option<Evidence> {
              {began}{name}"
         ),
         None => format!(
-            "this gateway has no boot ids (they came with 2026.8) and told no uptime, so that a new \
-             process of it is not seen here{name}"
+            "this gateway has no boot ids (they came with 2026.8) and reported no uptime, so a new \
+             process of it cannot be detected here{name}"
         ),
     }))
 }
 
-/// Why others that were lost in the same second do not prove that the gateway's process ended.
+/// Why other sessions that were lost in the same second do not prove that the gateway's process
+/// ended.
 fn no_crash(context: &ContextFacts) -> Option<Evidence> {
     let others = context.lost_together;
     if let Some(heard) = context.process_heard_at {
@@ -169,7 +170,7 @@ fn counted(count: u32, one: &str, many: &str) -> String {
     }
 }
 
-/// Which processes of the gateway answered.
+/// The processes of the gateway that answered.
 fn processes(context: &ContextFacts, now: Moment) -> Option<Evidence> {
     /// A process that began longer ago explains nothing of this end.
     const RECENT_MS: i64 = 5 * 60 * 1000;
@@ -191,7 +192,7 @@ fn processes(context: &ContextFacts, now: Moment) -> Option<Evidence> {
     )))
 }
 
-/// How one process of the gateway is told from others.
+/// The mark that distinguishes a process of the gateway from others.
 pub(super) fn process_words(boot: &Boot) -> String {
     match boot.began_at {
         Some(began) => format!("began at {began}, by its uptime"),

@@ -1,4 +1,5 @@
-//! Words about who the gateway takes the client for: attribution headers and trusted proxies.
+//! Texts about the client's identity as the gateway sees it: attribution headers and trusted
+//! proxies.
 
 use std::net::IpAddr;
 
@@ -13,13 +14,14 @@ use crate::session::text::PeerText;
 pub enum Disbelief {
     /// Our address is not in its `gateway.trustedProxies`.
     Us,
-    /// A proxy between us and it adds such headers, or is what it sees in our place.
+    /// A proxy between us and the gateway adds such headers, or is the peer that the gateway sees
+    /// in our place.
     Behind,
     /// A proxy on our host, which is not in `trusted_proxies`, brought headers that we passed.
     Proxy,
-    /// It believes us, and not that this can be a client: missing, loopback, or itself a proxy.
+    /// It believes us, but not that this can be a client: missing, loopback, or itself a proxy.
     Client,
-    /// Such a proxy names no client that the gateway would take, whether it trusts us or not.
+    /// Such a proxy names no client that the gateway would accept, whether it trusts us or not.
     Nobody,
 }
 
@@ -42,13 +44,13 @@ impl View<'_> {
         address(local)
     }
 
-    /// What was done with attribution headers.
+    /// How attribution headers were handled.
     #[must_use]
     pub fn forwarded(&self) -> Option<&ForwardedFacts> {
         self.record().gateway.as_ref()?.forwarded.as_ref()
     }
 
-    /// Which attribution headers there were, as evidence.
+    /// The attribution headers, as evidence.
     #[must_use]
     pub fn attribution_evidence(&self) -> Vec<Evidence> {
         let mut all = Vec::new();
@@ -101,7 +103,7 @@ impl View<'_> {
         all
     }
 
-    /// Who it is that the gateway does not believe.
+    /// The party that the gateway does not believe.
     #[must_use]
     pub fn disbelief(&self) -> Disbelief {
         let Some(forwarded) = self.forwarded() else {
@@ -109,8 +111,8 @@ impl View<'_> {
         };
         let loopback = self.named().is_some_and(|ip| ip.is_loopback());
         let believed = forwarded.acceptance == Acceptance::Accepted;
-        // What we did not send, somebody behind us added. And the gateway signs no answer: who
-        // did is what it sees.
+        // A server behind us added headers that we did not send. An answer that bears another
+        // server's marks means that the gateway sees that server in our place.
         let bare = forwarded.sent.is_empty()
             && (forwarded.mode == ForwardedMode::None
                 || forwarded.mode == ForwardedMode::Pass && forwarded.brought.is_empty());
@@ -129,7 +131,7 @@ impl View<'_> {
         }
     }
 
-    /// The line that makes the gateway trust what we say of clients.
+    /// The line that makes the gateway trust our attribution headers.
     #[must_use]
     pub fn trust_us(&self) -> String {
         trust_line(self.our_address())
@@ -178,8 +180,8 @@ impl View<'_> {
         }
     }
 
-    /// What a proxy's own headers say of the client where they were passed on as they came.
-    /// Forwarded and X-Real-IP count: the gateway does not read them, and wstap can.
+    /// The client that a proxy's own headers name, if they were passed on unchanged. Forwarded and
+    /// X-Real-IP count: the gateway does not read them, but wstap can.
     #[must_use]
     pub fn passed_on(&self) -> PassedOn {
         let headers = self.request.iter().flat_map(|request| &request.headers);
@@ -205,7 +207,7 @@ impl View<'_> {
         }
         let brought = self.forwarded().map_or(&[][..], |it| &it.brought);
         let brought = |name: &str| brought.iter().any(|it| it.as_str() == name);
-        // Without its value in the record nothing can be said against it.
+        // If the record lacks its value, it cannot be judged.
         let unread = brought("x-forwarded-for") && named("x-forwarded-for").next().is_none();
         let others = brought("forwarded") || brought("x-real-ip");
         if unread || hops.is_empty() && others {
@@ -255,14 +257,14 @@ impl View<'_> {
     }
 }
 
-/// The line for the gateway's configuration that makes it believe what comes from this address.
+/// The line for the gateway's configuration that makes it trust this address.
 #[must_use]
 pub(crate) fn trust_line(ip: Option<IpAddr>) -> String {
     line(ip.map(narrow))
 }
 
-/// The same for a gateway of any version: those of 2026.1 compare addresses as text and know no
-/// networks.
+/// The same for a gateway of any version: those of 2026.1 compare addresses as text and do not
+/// support networks.
 #[must_use]
 pub(crate) fn trust_line_of_any_version(ip: Option<IpAddr>) -> String {
     line(ip.map(|ip| ip.to_string()))

@@ -1,4 +1,4 @@
-//! A record with the questions that many rules ask of it.
+//! A record, with the queries that many rules share.
 
 use std::ops::Deref;
 
@@ -16,7 +16,7 @@ use crate::ws::Violation;
 
 pub(crate) use super::words::*;
 
-/// A finished record, looked at.
+/// A view of a finished record.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     record: &'a SessionRecord,
@@ -33,7 +33,7 @@ pub enum Decisive {
     GatewayClose,
     /// The client sent a Close frame.
     ClientClose,
-    /// A timer of ours fired, a cap of ours was met, or we shut down.
+    /// Our timer fired, our cap was reached, or we shut down.
     Tap,
     /// The gateway's transport ended.
     GatewayTransport,
@@ -52,7 +52,7 @@ impl Deref for View<'_> {
 }
 
 impl<'a> View<'a> {
-    /// Looks at a record.
+    /// A view of this record.
     #[must_use]
     pub fn new(record: &'a SessionRecord) -> Self {
         let (decisive, decided_at) = decisive(record);
@@ -99,8 +99,8 @@ impl<'a> View<'a> {
         Some(since_ms(end, self.record.began(phase)?))
     }
 
-    /// How long the tunnel had been there when the decisive fact came, in milliseconds: an estimate, if the record does
-    /// not have the time when it began.
+    /// How long the tunnel had existed when the decisive fact came, in milliseconds: an estimate,
+    /// if the record does not have the time when it began.
     #[must_use]
     pub fn tunnel_ms(&self) -> f64 {
         if let Some(ms) = self.ms_since(Phase::Handshake) {
@@ -186,7 +186,7 @@ impl<'a> View<'a> {
         self.record.had_tunnel() && self.record.phase >= Phase::Open
     }
 
-    /// The tunnel was there and the application had not accepted.
+    /// The tunnel was open, but the application had not accepted.
     #[must_use]
     pub fn was_in_handshake(&self) -> bool {
         self.record.had_tunnel() && self.record.phase == Phase::Handshake
@@ -316,10 +316,10 @@ impl<'a> View<'a> {
             .find(|kind| kinds.is_empty() || kinds.contains(kind))
     }
 
-    /// What each end saw, as evidence.
+    /// The Close that each end saw, as evidence.
     #[must_use]
     pub fn saw(&self) -> Vec<Evidence> {
-        let tell = |who: &str, saw: Option<Saw>| {
+        let saw_fact = |who: &str, saw: Option<Saw>| {
             saw.map(|saw| {
                 let basis = match saw.basis {
                     crate::session::record::SawBasis::Acked => "it answered",
@@ -332,8 +332,8 @@ impl<'a> View<'a> {
             })
         };
         [
-            tell("client", self.record.close.client_saw),
-            tell("gateway", self.record.close.gateway_saw),
+            saw_fact("client", self.record.close.client_saw),
+            saw_fact("gateway", self.record.close.gateway_saw),
         ]
         .into_iter()
         .flatten()
@@ -352,7 +352,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A credential that the gateway looks at: the first, whatever it compared.
+    /// The first credential that the gateway reads, whether or not it compared it.
     #[must_use]
     pub fn effective_credential(&self) -> Option<&'a crate::session::credential::Credential> {
         self.record

@@ -1,4 +1,4 @@
-//! What other connections from the same address say about a connection without a request.
+//! Evidence from other connections of the same address about a connection without a request.
 
 use super::view::View;
 use super::view::{at, fact, human_ms};
@@ -9,10 +9,10 @@ use crate::session::record::{Evidence, Steady, VisitFacts};
 /// this many.
 const CHANCE: f64 = 1e-6;
 
-/// What kind of client completes TLS and leaves, as far as its address shows.
+/// The kind of client that completes TLS and leaves, as far as its address shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Visitor {
-    /// It sent a request over the certificate that it was shown, so it accepts it.
+    /// It sent a request over the certificate that we presented, so it accepts it.
     Accepts(Moment),
     /// It connects at regular intervals.
     Checks(Steady),

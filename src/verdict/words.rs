@@ -1,4 +1,4 @@
-//! The words that rules share: facts, codes, sizes and times as people read them.
+//! Texts that rules share: facts, codes, sizes and times in readable form.
 
 use crate::session::moment::Moment;
 use crate::session::record::{
@@ -55,7 +55,7 @@ pub(crate) fn stream_fault_words(fault: &StreamFault) -> String {
     .to_owned()
 }
 
-/// What a peer did, for sentences.
+/// A breach of the protocol, for sentences.
 #[must_use]
 pub(crate) fn violation_words(violation: Violation) -> &'static str {
     match violation {
@@ -105,13 +105,13 @@ pub(crate) fn opcode_word(opcode: Opcode) -> &'static str {
     }
 }
 
-/// Text of a peer in quotes, cut for a sentence.
+/// Text of a peer in quotes, shortened for a sentence.
 #[must_use]
 pub(crate) fn short(text: &PeerText) -> String {
     front(text, 48)
 }
 
-/// At most so many characters of a peer's text, in quotes.
+/// At most `most` characters of a peer's text, in quotes.
 #[must_use]
 pub(crate) fn front(text: &PeerText, most: usize) -> String {
     let all = text.as_str().replace('"', "'");
@@ -153,7 +153,7 @@ pub(crate) fn human_ms(ms: f64) -> String {
     }
 }
 
-/// A limit as people write it into the configuration: `10s`, `1h`, `500ms`.
+/// A limit in the form of the configuration: `10s`, `1h`, `500ms`.
 #[must_use]
 pub(crate) fn limit(ms: u64) -> String {
     match ms {
@@ -178,7 +178,7 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     }
 }
 
-/// Which cap of ours a frame would have gone over, in the present tense and without who sent it.
+/// The cap that a frame would have exceeded, in the present tense and without its sender.
 #[must_use]
 pub(crate) fn cap_words(cap: &CapFact) -> String {
     let CapFact {
@@ -210,7 +210,7 @@ pub(crate) fn cap_words(cap: &CapFact) -> String {
     }
 }
 
-/// What became of an attempt to connect, after the address.
+/// The result of a connection attempt, to follow the address.
 #[must_use]
 pub(crate) fn error_words(kind: GatewayErrorKind) -> &'static str {
     match kind {

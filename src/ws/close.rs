@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::violation::Violation;
 
-/// A status code as it stood in a Close frame, or as an end observed it (1005 and 1006).
+/// A status code as it was in a Close frame, or as an end observed it (1005 and 1006).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -23,21 +23,21 @@ impl CloseCode {
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: an end observed no Close frame at all. Never on the wire.
     pub const ABNORMAL: Self = Self(1006);
-    /// 1008: the message, or who sends it, is against the receiver's policy.
+    /// 1008: the message, or its sender, violates the receiver's policy.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message is too big to process.
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: the sender met an unexpected condition.
     pub const INTERNAL_ERROR: Self = Self(1011);
 
-    /// Whether a peer may put it into a Close frame: 1000–1003, 1007–1014, 3000–4999
-    /// (RFC 6455 section 7.4 and the IANA registry).
+    /// Whether a peer may put this code into a Close frame: 1000–1003, 1007–1014, 3000–4999 (RFC
+    /// 6455 section 7.4 and the IANA registry).
     #[must_use]
     pub fn is_legal_on_the_wire(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
-    /// The registry's short name, where it has one.
+    /// The registry's short name, if it has one.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         Some(match self.0 {
@@ -76,9 +76,9 @@ pub struct CloseFrame {
     pub code: Option<CloseCode>,
     /// The reason's bytes, at most 123; not necessarily UTF-8.
     pub reason: Vec<u8>,
-    /// Bytes of the reason that followed those: a Close that long is a breach of RFC 6455.
+    /// Number of bytes of the reason after those: a Close that long is a breach of RFC 6455.
     pub cut: u64,
-    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may overlook.
+    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may ignore.
     pub breaks: Vec<Violation>,
 }
 
@@ -96,8 +96,8 @@ impl CloseFrame {
         }
     }
 
-    /// The code that the receiver's API reports for this frame: 1005 when it carries none
-    /// (RFC 6455 section 7.1.5).
+    /// The code that the receiver's API reports for this frame: 1005 if it carries none (RFC 6455
+    /// section 7.1.5).
     #[must_use]
     pub fn seen_as(&self) -> CloseCode {
         self.code.unwrap_or(CloseCode::NO_STATUS)

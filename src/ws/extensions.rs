@@ -1,17 +1,17 @@
-//! What was agreed in `Sec-WebSocket-Extensions` (RFC 6455 section 9, RFC 7692).
+//! The extensions agreed in `Sec-WebSocket-Extensions` (RFC 6455 section 9, RFC 7692).
 
 use super::opcode::Opcode;
 
 /// The agreed extensions, as far as they change which frames are legal and how they are read.
 ///
-/// Window sizes are not kept: who inflates with the largest window can read every smaller one.
+/// Window sizes are not kept: an inflater with the largest window can read every smaller one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// permessage-deflate: RSV1 is legal on the first frame of a data message (RFC 7692 section 6).
     pub permessage_deflate: bool,
     /// The client begins every message with an empty window (RFC 7692 section 7.1.1.2).
     pub client_no_context_takeover: bool,
-    /// The gateway does (RFC 7692 section 7.1.1.1).
+    /// The gateway begins every message with an empty window (RFC 7692 section 7.1.1.1).
     pub server_no_context_takeover: bool,
     /// `x-webkit-deflate-frame` or `deflate-frame`, the per-frame compression that older Safari and its
     /// servers negotiate (draft-tyoshino-hybi-websocket-perframe-deflate section 3): RSV1 is legal on
@@ -129,7 +129,7 @@ mod tests {
             read("permessage-deflate;client_no_context_takeover; server_no_context_takeover"),
             (true, true)
         );
-        // Parameters of another extension are not ours.
+        // Parameters of another extension do not count.
         assert_eq!(
             read("permessage-deflate, x; client_no_context_takeover"),
             (false, false)

@@ -1,4 +1,4 @@
-//! One frame's header: reading it from bytes and writing the few frames the tap makes itself
+//! A frame's header: reading it from bytes, and writing the few frames that the tap itself sends
 //! (RFC 6455 section 5.2).
 
 use super::close::CloseCode;
@@ -11,27 +11,27 @@ pub const MAX_HEADER: usize = 14;
 /// The longest payload that a control frame may have (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: u8 = 125;
 
-/// A frame header as it stood on the wire.
+/// A frame header as it was on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// The final fragment of its message.
+    /// Whether this is the final fragment of its message.
     pub fin: bool,
     /// RSV1, RSV2, RSV3 as bits 4, 2, 1.
     pub rsv: u8,
-    /// What the payload is.
+    /// The type of the payload.
     pub opcode: Opcode,
-    /// The masking key, where the MASK bit was set.
+    /// The masking key, if the MASK bit was set.
     pub mask: Option<[u8; 4]>,
     /// The declared payload length in bytes; a peer's claim, never allocated for.
     pub len: u64,
     /// The header's own size on the wire, 2 to 14 bytes.
     pub header_len: u8,
-    /// The length did not use its shortest form (RFC 6455 section 5.2 demands it).
+    /// The length was not in its shortest form (RFC 6455 section 5.2 requires that form).
     pub non_minimal: bool,
 }
 
 impl FrameHeader {
-    /// How many bytes a header has whose first two bytes are these.
+    /// Size of the header that has this second byte.
     #[must_use]
     pub fn size_of(second: u8) -> usize {
         let length = match second & 0x7f {
@@ -42,7 +42,7 @@ impl FrameHeader {
         2 + length + if second & 0x80 != 0 { 4 } else { 0 }
     }
 
-    /// Reads a header from the front of `bytes`; `None` when more bytes are needed.
+    /// Reads a header from the beginning of `bytes`; `None` if more bytes are needed.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         Self::split(bytes).map(|(header, _)| header)
@@ -90,11 +90,11 @@ impl FrameHeader {
     }
 }
 
-/// A Close frame of the tap's own, as bytes for the wire.
+/// A Close frame from the tap itself, as bytes for the wire.
 ///
-/// The reason is cut at a character boundary so that the body keeps within 125 bytes
-/// (RFC 6455 section 5.5). `masking` is that of the direction it travels in; the key may be
-/// constant because the content is ours and no secret.
+/// The reason is cut at a character boundary so that the body stays within 125 bytes (RFC 6455
+/// section 5.5). `masking` is that of the frame's direction; the key may be constant because the
+/// content is ours and not secret.
 #[must_use]
 pub fn encode_close(code: CloseCode, reason: &str, masking: Masking) -> Vec<u8> {
     let mut cut = reason.len().min(123);

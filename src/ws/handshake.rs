@@ -1,4 +1,4 @@
-//! The opening handshake's arithmetic and tests on heads (RFC 6455 section 4).
+//! The computations and head checks of the opening handshake (RFC 6455 section 4).
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -24,7 +24,7 @@ pub fn list_has_token<'a>(values: impl IntoIterator<Item = &'a [u8]>, token: &st
 pub fn is_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     match key {
-        // 22 characters hold 132 bits: the last four of them belong to nothing.
+        // 22 characters hold 132 bits, so the last four are unused.
         [front @ .., b'=', b'='] => front.len() == 22 && front.iter().all(is_base64),
         _ => false,
     }

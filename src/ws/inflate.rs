@@ -1,9 +1,9 @@
 //! Bounded inflating of one direction's compressed messages (RFC 7692 section 7.2.2).
 //!
-//! Only the front of a message is wanted. Where every message begins with an empty window the rest
-//! is never inflated; where the window is carried over it has to be, so that the next message can be
-//! read, and then a budget bounds the whole direction. What was stopped says why and stays so: the
-//! bytes pass all the same.
+//! Only the beginning of a message is wanted. If every message begins with an empty window, the
+//! rest is never inflated. If the window is carried over, the rest has to be inflated too, so that
+//! the next message can be read; then a budget bounds the whole direction. Once stopped, it stays
+//! stopped and keeps the reason; the bytes pass all the same.
 
 use std::fmt;
 
@@ -11,39 +11,39 @@ use flate2::{Decompress, FlushDecompress, Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a sender leaves out at the end of a message.
+/// The bytes that a sender leaves out at the end of a message.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// Bytes in and out that a direction may cost where the window is carried over. A CLI session needs
-/// a tenth of it.
+/// Maximum bytes in and out of a direction whose window is carried over. A CLI session needs a
+/// tenth of it.
 pub const BUDGET: u64 = 1024 * 1024;
 
-/// Up to here any ratio is believed: short JSON repeats itself.
+/// Up to this size any ratio is accepted: short JSON repeats itself.
 const UNSUSPECTED: u64 = 64 * 1024;
 
-/// More bytes out for one in are no text; DEFLATE can reach 1032.
+/// A larger ratio of bytes out to bytes in is not text; DEFLATE can reach 1032.
 const RATIO: u64 = 100;
 
-/// Why inflating ended before the session.
+/// Why inflating ended before the session did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InflateStop {
     /// The window is carried from message to message, and following it had cost 1 MiB.
     Budget,
-    /// More than 100 bytes came out of one.
+    /// More than 100 bytes came out of one byte.
     Ratio,
-    /// No DEFLATE data.
+    /// The bytes are not DEFLATE data.
     Broken,
-    /// A message was not looked at whose window the next one needs.
+    /// A message was skipped whose window the next one needs.
     Skipped,
 }
 
 /// Inflates the compressed messages of one direction.
 pub struct Inflater {
     raw: Box<Decompress>,
-    /// Messages refer to those before them.
+    /// Whether messages refer to earlier ones.
     takeover: bool,
-    /// A block said that it was the last one; the rest of its message is padding.
+    /// A block was marked as the last one; the rest of its message is padding.
     ended: bool,
     bytes_in: u64,
     bytes_out: u64,
@@ -63,7 +63,7 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// For a direction whose sender carries its window over, or does not.
+    /// An inflater for a direction whose sender carries its window over, or does not.
     #[must_use]
     pub fn new(takeover: bool) -> Self {
         Self {
@@ -77,19 +77,19 @@ impl Inflater {
         }
     }
 
-    /// Why it stopped, once it has.
+    /// The reason why it stopped, if it has.
     #[must_use]
     pub fn stopped(&self) -> Option<InflateStop> {
         self.stopped
     }
 
-    /// Compressed messages begun, bytes taken in, bytes put out.
+    /// Number of compressed messages begun, bytes in, bytes out.
     #[must_use]
     pub fn counts(&self) -> (u64, u64, u64) {
         (self.messages, self.bytes_in, self.bytes_out)
     }
 
-    /// A compressed message begins. False when it cannot be read.
+    /// Begins a compressed message. Returns false if it cannot be read.
     pub fn begin(&mut self) -> bool {
         if self.stopped.is_some() {
             return false;
@@ -102,7 +102,7 @@ impl Inflater {
         true
     }
 
-    /// A compressed message is not looked at.
+    /// Skips a compressed message.
     pub fn skip(&mut self) {
         if self.takeover {
             self.stopped.get_or_insert(InflateStop::Skipped);
@@ -139,15 +139,15 @@ impl Inflater {
             if self.takeover {
                 self.stopped = self.stopped.or_else(|| self.too_much());
             }
-            // What came out before may have waited for room: only a call that moves nothing shows
-            // that all is done.
+            // Output may have been waiting for room: only a call that moves nothing shows that
+            // everything is done.
             if read == 0 && wrote == 0 {
                 return;
             }
         }
     }
 
-    /// Without a carried window a message costs no more than its wanted front.
+    /// Without a carried window, a message costs no more than its wanted beginning.
     fn too_much(&self) -> Option<InflateStop> {
         if self.bytes_out > UNSUSPECTED && self.bytes_out / RATIO > self.bytes_in {
             Some(InflateStop::Ratio)
@@ -158,8 +158,8 @@ impl Inflater {
         }
     }
 
-    /// The message's last byte was pushed: what its sender left out comes on top. False when the
-    /// front is not to be trusted.
+    /// Ends a message after its last byte was pushed: adds the bytes that its sender left out.
+    /// Returns false if the beginning cannot be trusted.
     pub fn finish(&mut self, front: &mut Vec<u8>, wanted: usize) -> bool {
         self.push(&TAIL, front, wanted);
         self.stopped.is_none()
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// As a sender compresses a message: the tail is left out.
+    /// Compresses a message as a sender does: the tail is left out.
     fn deflate(raw: &mut Compress, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len() * 2 + 1024);
         let before = raw.total_in();
@@ -207,7 +207,7 @@ mod tests {
             }
         };
         let first: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
-        // Twice with a window of its own, then with the one carried over.
+        // Twice with an empty window, then with the window carried over.
         hello(&[first, first], false);
         hello(&[first, &[0xf2, 0x00, 0x11, 0x00, 0x00]], true);
         // A block without compression, a block with BFINAL, two blocks.

@@ -1,5 +1,5 @@
-//! Masking of frames: which direction has to, and the masking key on the bytes of a payload (RFC 6455
-//! sections 5.1 and 5.3).
+//! Masking of frames: which direction must mask, and how the masking key applies to the bytes of a
+//! payload (RFC 6455 sections 5.1 and 5.3).
 
 /// Whether a direction's frames must be masked (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Masking {
     Unmasked,
 }
 
-/// XORs `bytes`, which stand at `offset` of a payload, with `key` (RFC 6455 section 5.3).
+/// XORs `bytes`, which begin at `offset` of a payload, with `key` (RFC 6455 section 5.3).
 pub fn apply_mask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
     let key = two_keys(key, offset);
     let wide = u64::from_ne_bytes(key);
@@ -23,8 +23,8 @@ pub fn apply_mask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
     }
 }
 
-/// Whether `bytes`, which stand masked with `key` at `offset` of a payload, are ASCII. It writes
-/// nothing, so that the usual text costs one look.
+/// Whether `bytes`, which begin at `offset` of a payload and are masked with `key`, are ASCII once
+/// unmasked. It writes nothing, so the common case needs only one pass.
 #[must_use]
 pub(super) fn is_masked_ascii(bytes: &[u8], key: [u8; 4], offset: u64) -> bool {
     let key = two_keys(key, offset);
@@ -40,7 +40,7 @@ pub(super) fn is_masked_ascii(bytes: &[u8], key: [u8; 4], offset: u64) -> bool {
     (seen & 0x8080_8080_8080_8080) == 0 && last.is_ascii()
 }
 
-/// The masking key as it falls on the eight bytes from `offset` on.
+/// The masking key aligned to the eight bytes from `offset` on.
 fn two_keys(key: [u8; 4], offset: u64) -> [u8; 8] {
     let shift = (offset % 4) as u32 * 8;
     let [a, b, c, d] = u32::from_be_bytes(key).rotate_left(shift).to_be_bytes();

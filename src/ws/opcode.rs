@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a frame carries. Reserved values are kept, not dropped.
+/// The type of a frame. Reserved values are kept, not dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Opcode {
-    /// 0x0: goes on with the message that an earlier frame began.
+    /// 0x0: continues the message that an earlier frame began.
     Continuation,
     /// 0x1: UTF-8 text.
     Text,

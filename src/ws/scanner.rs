@@ -1,8 +1,8 @@
 //! The incremental frame scanner: slices of one direction in, frame events out.
 //!
 //! It yields the same events however the bytes are cut, needs no memory beyond one header, and
-//! never fails: after something that cannot be followed (a length with its top bit set) it says
-//! so once and counts no further frames. RFC 6455 section 5.
+//! never fails: at something that cannot be followed (a length with its top bit set) it reports a
+//! violation once and counts no further frames. RFC 6455 section 5.
 
 use super::close::CloseFrame;
 use super::extensions::Extensions;
@@ -12,13 +12,13 @@ use super::opcode::Opcode;
 use super::utf8::Utf8Stream;
 use super::violation::Violation;
 
-/// What a scanner tells of the bytes it is shown. Every method has a default that does nothing.
+/// Receives what a scanner finds in the bytes. Every method has a default that does nothing.
 pub trait FrameSink {
     /// A header is complete.
     fn header(&mut self, header: &FrameHeader) {
         let _ = header;
     }
-    /// A piece of the payload as it stood on the wire (still masked), at `offset` of its frame.
+    /// A piece of the payload as it was on the wire (still masked), at `offset` of its frame.
     fn payload(&mut self, header: &FrameHeader, offset: u64, wire: &[u8]) {
         let _ = (header, offset, wire);
     }
@@ -46,12 +46,12 @@ pub struct Scanner {
     masking: Masking,
     extensions: Extensions,
     state: State,
-    /// A data message is begun and not finished; what its first frame was.
+    /// The unfinished data message, with the type of its first frame.
     message: Option<Message>,
     closed: bool,
     lost_sync: bool,
     utf8: Utf8Stream,
-    /// Of the control frame under way; most have no body.
+    /// Body of the unfinished control frame; most have none.
     control: Vec<u8>,
 }
 
@@ -70,14 +70,14 @@ impl State {
 
 #[derive(Clone, Copy, Debug)]
 struct Message {
-    /// Text whose UTF-8 is checked: not compressed, and not found invalid yet.
+    /// Whether UTF-8 is checked: the message is uncompressed text, and not found invalid yet.
     check_utf8: bool,
 }
 
 /// A frame whose header was complete and whose payload was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InProgress {
-    /// Of the unfinished frame.
+    /// Opcode of the unfinished frame.
     pub opcode: Opcode,
     /// Payload bytes that its header declared.
     pub declared: u64,
@@ -86,7 +86,7 @@ pub struct InProgress {
 }
 
 impl Scanner {
-    /// A scanner at the first byte after the 101, for frames that must be masked so, with the
+    /// A scanner at the first byte after the 101, with the masking of its direction and the
     /// extensions that the 101 agreed.
     #[must_use]
     pub fn new(masking: Masking, extensions: Extensions) -> Self {
@@ -102,7 +102,7 @@ impl Scanner {
         }
     }
 
-    /// Shows the next bytes of this direction.
+    /// Scans the next bytes of this direction.
     pub fn scan(&mut self, mut bytes: &[u8], sink: &mut impl FrameSink) {
         while !bytes.is_empty() && !self.lost_sync {
             bytes = match self.state {
@@ -115,13 +115,13 @@ impl Scanner {
         }
     }
 
-    /// Whether the next byte begins a frame: the only place for a frame of our own.
+    /// Whether the next byte begins a frame: only there can a frame of our own be inserted.
     #[must_use]
     pub fn at_frame_boundary(&self) -> bool {
         !self.lost_sync && matches!(self.state, State::Header { have: 0, .. })
     }
 
-    /// Frames can no longer be told apart.
+    /// Whether frame boundaries are lost.
     #[must_use]
     pub fn lost_sync(&self) -> bool {
         self.lost_sync
@@ -140,7 +140,7 @@ impl Scanner {
         }
     }
 
-    /// Bytes of a header that is not complete yet.
+    /// Number of bytes of an incomplete header.
     #[must_use]
     pub fn partial_header(&self) -> u8 {
         match self.state {
@@ -162,7 +162,7 @@ impl Scanner {
             self.begin(header, sink);
             return rest;
         }
-        // The second byte says how long the header is.
+        // The second byte determines the length of the header.
         let mut size = if have < 2 {
             MAX_HEADER
         } else {
@@ -361,7 +361,7 @@ impl Scanner {
     fn finish_unmasked(&mut self, header: &FrameHeader, body: &[u8], sink: &mut impl FrameSink) {
         match header.opcode {
             Opcode::Close => {
-                // A second Close was reported as data after Close; the first one stands.
+                // A second Close was reported as data after Close; the first one counts.
                 if self.closed {
                     return;
                 }
@@ -373,7 +373,7 @@ impl Scanner {
                         Violation::InvalidCloseCode,
                         close.code.is_some_and(|code| !code.is_legal_on_the_wire()),
                     ),
-                    // A reason that is cut here may be cut inside a character.
+                    // The reason was cut at the limit, perhaps inside a character.
                     (
                         Violation::InvalidUtf8,
                         close.cut == 0 && std::str::from_utf8(&close.reason).is_err(),
@@ -383,7 +383,7 @@ impl Scanner {
                     sink.violation(kind);
                     close.breaks.push(kind);
                 }
-                // Breaches in its header were reported when the header was complete.
+                // Violations in its header were reported when the header was complete.
                 self.check_header(header, &mut Breaks(&mut close.breaks));
                 self.closed = true;
                 sink.close(close);

@@ -1,6 +1,6 @@
-//! UTF-8 checked as it streams by (RFC 6455 section 8.1, RFC 3629).
+//! Incremental UTF-8 validation (RFC 6455 section 8.1, RFC 3629).
 
-/// Bytes that are looked at together: nearly all are ASCII, which is found out faster.
+/// Bytes that are checked together: nearly all are ASCII, for which the check is faster.
 const CHUNK: usize = 4096;
 
 /// Carries an unfinished character from one piece to the next.
@@ -11,14 +11,15 @@ pub(super) struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// Whether the text so far may still be valid. After `false` the state means nothing.
+    /// Takes the next bytes. Whether the text so far may still be valid; after `false` the state
+    /// means nothing.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         bytes
             .chunks(CHUNK)
             .all(|chunk| (self.is_between() && chunk.is_ascii()) || self.push_any(chunk))
     }
 
-    /// Whether no character is begun.
+    /// Whether the text so far ends between two characters.
     pub(super) fn is_between(&self) -> bool {
         self.carried == 0
     }

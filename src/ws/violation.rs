@@ -1,9 +1,9 @@
-//! Breaches of RFC 6455 that are seen in frames.
+//! Violations of RFC 6455 that can be seen in frames.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A breach of RFC 6455 that was seen in the frames of one direction.
+/// A violation of RFC 6455 in the frames of one direction.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -13,7 +13,7 @@ pub enum Violation {
     Unmasked,
     /// A server's frame with a mask (section 5.1).
     Masked,
-    /// An RSV bit that no agreed extension gives a meaning (section 5.2).
+    /// An RSV bit to which no agreed extension gives a meaning (section 5.2).
     Rsv,
     /// An opcode that is not defined (section 5.2).
     ReservedOpcode,
@@ -25,7 +25,7 @@ pub enum Violation {
     NonMinimalLength,
     /// A 64-bit length with its top bit set (section 5.2); sync is lost.
     LengthMsb,
-    /// A continuation with no message begun (section 5.4).
+    /// A continuation without an unfinished message (section 5.4).
     UnexpectedContinuation,
     /// A new data message before the last one was finished (section 5.4).
     InterleavedData,
@@ -41,7 +41,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// How many kinds there are; for counters indexed by kind.
+    /// Number of kinds; for counters indexed by kind.
     pub const COUNT: usize = 14;
 
     /// Every kind, in the order of its discriminant.
@@ -62,7 +62,8 @@ impl Violation {
         Self::CloseBody1,
     ];
 
-    /// Receivers let it pass: the content can still be read, and most libraries do not check.
+    /// Whether receivers usually ignore it: the content can still be read, and most libraries do
+    /// not check.
     #[must_use]
     pub fn is_overlooked(self) -> bool {
         matches!(self, Self::NonMinimalLength | Self::DataAfterClose)

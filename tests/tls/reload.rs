@@ -77,7 +77,7 @@ async fn each_key_of_tls_alone_counts_and_is_told() {
     // Now only what stands in the files.
     clients.write_revocations(&crl, &[&own]);
     let told = tap.reload("done").await;
-    let line = "listeners[0].tls.client_auth.crl: the file has other revocation lists";
+    let line = "listeners[0].tls.client_auth.crl: the file has different revocation lists";
     assert!(told.contains(line), "{told}");
     assert_eq!(status(&tap, &servers, Some(&own), false).await, None);
     assert_eq!(status(&tap, &servers, Some(&other), false).await, Some(200));
@@ -87,7 +87,7 @@ async fn each_key_of_tls_alone_counts_and_is_told() {
     strangers.write(&ca);
     strangers.write_revocations(&crl, &[]);
     let told = tap.reload("done").await;
-    let line = "listeners[0].tls.client_auth.ca: the file has other certificates";
+    let line = "listeners[0].tls.client_auth.ca: the file has different certificates";
     assert!(told.contains(line), "{told}");
     assert_eq!(status(&tap, &servers, Some(&third), false).await, Some(200));
     assert_eq!(status(&tap, &servers, Some(&other), false).await, None);
@@ -140,7 +140,7 @@ async fn http2_and_what_stands_behind_a_leaf_count_at_once() {
         &(text[..issuer].to_owned() + &text[last + end.len()..]),
     );
     let told = tap.reload("done").await;
-    let line = "listeners[0].tls.certificates[0].cert: the file has other certificates behind";
+    let line = "listeners[0].tls.certificates[0].cert: the file has different certificates after";
     assert!(told.contains(line), "{told}");
     assert_eq!(status(&tap, &root, None, false).await, None);
 }

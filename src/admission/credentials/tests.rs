@@ -1,4 +1,4 @@
-//! Each place once, the odd forms, the bounds, and a canary that must not come out anywhere.
+//! Each place once, the odd forms, the bounds, and a canary that must not appear in any output.
 
 use proptest::prelude::*;
 
@@ -238,7 +238,7 @@ fn subprotocol() {
         .fingerprint,
         print("s3cret")
     );
-    // Kubernetes encodes the token once more: the fingerprint is the token's own.
+    // Kubernetes encodes the token once more: the fingerprint is that of the token itself.
     assert_eq!(
         one(&[(
             "sec-websocket-protocol",
@@ -278,7 +278,8 @@ fn junk_is_bounded_counted_and_does_not_crowd_out() {
 
 #[test]
 fn the_canary_never_comes_out() {
-    // Long enough to be found by length, and once more short, for the places that are known by name.
+    // One long enough to be found by its length, and a short one for the places that are known by
+    // name.
     for canary in ["CANARYq7Zk20v5Xw81Lm4Np93Rt6Yb2Hd", "CANARYq7Z"] {
         let bearer = format!("Bearer {canary}");
         let cookie = format!("session={canary}; theme=x");

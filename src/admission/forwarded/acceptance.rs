@@ -1,14 +1,14 @@
-//! When to ask the gateway whether it believes what we write.
+//! When to check whether the gateway believes the attribution headers that we write.
 //!
 //! A request with the address of a documentation network (RFC 5737) goes to a path that is not
-//! exempt from attribution. Where that is answered, one follows that names nobody: a gateway that
-//! checks attribution refuses it whomever it trusts. Gateways before 2026.8 check nothing and answer
-//! both, which shows nothing of what they believe.
+//! exempt from attribution. If the gateway answers it, a second request follows that names no
+//! client: a gateway that checks attribution refuses that one, whichever proxies it trusts.
+//! Gateways before 2026.8 check nothing and answer both, which does not show what they believe.
 //!
-//! The plan of when to send them is here, without clock and sockets: from the start until the first
-//! answer with growing pauses, once a minute while the gateway refuses, now and then while its
-//! answers show nothing, and again when something contradicts what we know or the gateway was gone
-//! for a while.
+//! The schedule of these checks is here, without clock and sockets: with growing pauses from the
+//! start until the first answer, once a minute while the gateway refuses, every ten minutes while
+//! its answers show nothing, and again when something contradicts what we know or the gateway was
+//! gone for a while.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -16,21 +16,21 @@ use std::time::{Duration, Instant};
 use crate::dialect::profile::Attribution;
 use crate::session::record::gateway::Acceptance;
 
-/// The client that a check names: TEST-NET-3, which nobody has.
+/// The client that a check names: an address of TEST-NET-3, which nobody has.
 pub(crate) const CHECK_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 
-/// What the other request has in the place of a client's address (RFC 7239 section 6.2): no gateway
-/// finds a client in it (seen with 2026.9.6, which answers 403 also to a proxy that it trusts).
+/// The second request's value in place of a client's address (RFC 7239 section 6.2): no gateway
+/// finds a client in it (seen with 2026.9.6, which answers 403 even to a proxy that it trusts).
 pub(crate) const NOBODY: &str = "unknown";
 
 /// The first pause after a check without an answer.
 const SHORTEST: Duration = Duration::from_millis(250);
-/// The longest one.
+/// The longest pause after a check without an answer.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Between two checks for the same reason.
+/// Pause between two checks for the same reason.
 const MINUTE: Duration = Duration::from_mins(1);
-/// While the answers show nothing: only another version of the gateway changes that, and to run it the
-/// gateway has to be restarted, which is noticed by itself when a request comes meanwhile.
+/// Pause while the answers show nothing: only another version of the gateway changes that, which
+/// takes a restart, and any request that comes meanwhile notices the restart anyway.
 const UNPROVEN: Duration = Duration::from_mins(10);
 
 /// How the gateway answered one request of a check.
@@ -44,23 +44,23 @@ pub(crate) enum Answer {
     None,
 }
 
-/// What a check showed.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The gateway took the request for that of the client that it names, and not the one that names
-    /// nobody.
+    /// The gateway attributed the first request to the client that it names, and refused the one
+    /// that names nobody.
     Accepted,
     /// It does not believe us.
     Refused,
-    /// It answered both alike: it does not check attribution, or it never saw what we wrote.
+    /// It answered both alike: it does not check attribution, or our headers never reached it.
     Unproven,
     /// It is starting, unreachable, or something else answers.
     NoAnswer,
 }
 
 impl Outcome {
-    /// From the answer to the request that names a client, and to the one that names nobody where
-    /// that was sent.
+    /// The outcome, from the answer to the request that names a client and the answer to the one
+    /// that names nobody, if that was sent.
     #[must_use]
     pub(crate) fn of(named: Answer, nobody: Option<Answer>) -> Self {
         match (named, nobody) {
@@ -73,7 +73,7 @@ impl Outcome {
 }
 
 impl Answer {
-    /// Reads an answer; `body` may be only its front.
+    /// Reads an answer; `body` may be only its beginning.
     #[must_use]
     pub(crate) fn of(dialect: &Attribution, status: u16, body: &[u8]) -> Self {
         match (dialect.takes)(status, body) {
@@ -84,7 +84,7 @@ impl Answer {
     }
 }
 
-/// What is known, and when to ask next.
+/// What is known, and when to check next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     acceptance: Acceptance,
@@ -92,12 +92,12 @@ pub(crate) struct Plan {
     pause: Duration,
     contradicted: Option<Instant>,
     lost: bool,
-    /// The gateway answers, and its answers do not show what it believes.
+    /// The gateway answers, but its answers do not show what it believes.
     unproven: bool,
 }
 
 impl Plan {
-    /// Asks at once.
+    /// Checks at once.
     #[must_use]
     pub(crate) fn starting(now: Instant) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Plan {
         }
     }
 
-    /// Never asks.
+    /// Never checks.
     #[must_use]
     pub(crate) fn never() -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// What is known. The last answer stands until there is another one.
+    /// What is known. The last answer is valid until there is another one.
     #[must_use]
     pub(crate) fn acceptance(&self) -> Acceptance {
         self.acceptance
@@ -135,13 +135,13 @@ impl Plan {
         self.unproven
     }
 
-    /// When to ask next; `None` as long as nothing happens.
+    /// When to check next; `None` as long as nothing happens.
     #[must_use]
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// A check is over. `true` when that changes what is known.
+    /// Records the outcome of a check. Returns `true` when that changes what is known.
     pub(crate) fn checked(&mut self, outcome: Outcome, now: Instant) -> bool {
         let before = (self.acceptance, self.unproven);
         let (acceptance, due) = match outcome {
@@ -161,11 +161,11 @@ impl Plan {
         before != (self.acceptance, self.unproven)
     }
 
-    /// The gateway answered 403 to a request. Asks again, at most once a minute for this reason,
-    /// when that is not what we expect.
+    /// The gateway answered 403 to a request. If that is unexpected, checks again, at most once a
+    /// minute for this reason.
     pub(crate) fn contradicted(&mut self, now: Instant) {
         let believed = self.acceptance == Acceptance::Accepted && self.due.is_none();
-        // A gateway that checks nothing answers no 403, so that it checks now.
+        // A gateway that checks nothing answers no 403, so this one checks now.
         if !believed && !self.unproven {
             return;
         }
@@ -182,7 +182,7 @@ impl Plan {
         self.lost = true;
     }
 
-    /// The gateway was reached. Asks at once when it had been gone: it may be another one now.
+    /// The gateway was reached. Checks at once when it had been gone: it may be another one now.
     pub(crate) fn reached(&mut self, now: Instant) {
         let was_lost = std::mem::take(&mut self.lost);
         if was_lost && self.acceptance != Acceptance::NotChecked {

@@ -1,12 +1,12 @@
 //! The client behind trusted proxies (RFC 7239, and the X-Forwarded-For that came before it).
 //!
 //! Each proxy appends the address that it was called from, so only the right end of the chain is
-//! known to be true: it is read from there, as far as the hops are trusted ones, and what stands
-//! further left is whatever the client liked to write. An entry that cannot be read ends it: the
-//! client is then the nearest hop that is known.
+//! reliable: it is read from there as long as the hops are trusted, and anything further left may
+//! have been made up by the client. An entry that cannot be read ends the walk: the client is then
+//! the nearest known hop.
 //!
-//! Hostile input: at most [`MAX_HOPS`] hops are looked at, whatever the length of the chain. Only a
-//! line of `Forwarded` is read whole, because a quote in it can only be understood from the left.
+//! The input is hostile: at most [`MAX_HOPS`] hops are read, whatever the length of the chain. Only
+//! a line of `Forwarded` is read whole, because a quote in it can only be understood from the left.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -18,13 +18,13 @@ use crate::admission::peer::Peer;
 use crate::session::record::client::{ChainHeader, Via, ViaKind};
 use crate::session::text::PeerText;
 
-/// Most hops that are looked at.
+/// Maximum number of hops that are read.
 pub(crate) const MAX_HOPS: usize = 100;
 
-/// Most hops that a record keeps.
+/// Maximum number of hops that a record keeps.
 const KEPT_HOPS: usize = 8;
 
-/// Longest hop that a record keeps, and how much of it is looked at for that.
+/// Maximum length of a hop that a record keeps, and how much of it is read for that.
 const HOP_CAP: usize = 64;
 const HOP_LOOK: usize = 512;
 
@@ -32,14 +32,14 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_REAL_IP: &str = "x-real-ip";
 const FORWARDED: &str = "forwarded";
 
-/// Who the client is.
+/// The client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     /// Its address, canonical.
     pub ip: IpAddr,
     /// Its port, where that is known.
     pub port: Option<u16>,
-    /// How that was learned, when not from the TCP peer itself.
+    /// How the client was found, when it is not the TCP peer itself.
     pub via: Option<Via>,
 }
 
@@ -54,9 +54,9 @@ impl Client {
     }
 }
 
-/// The client of a request: the peer, or, when that is a trusted proxy that says so, whoever
-/// it speaks for. X-Forwarded-For counts before Forwarded, and that before X-Real-IP; only one of
-/// them is read.
+/// The client of a request: the peer, or, when the peer is a trusted proxy that names its client,
+/// that client. X-Forwarded-For takes precedence over Forwarded, and Forwarded over X-Real-IP; only
+/// one of them is read.
 #[must_use]
 pub(crate) fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &Trusted) -> Client {
     let own = Client {
@@ -91,11 +91,11 @@ fn lines<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item =
 
 /// One entry of a chain.
 enum Hop<'a> {
-    /// As it stands there.
+    /// As it was sent.
     Text(&'a [u8]),
-    /// A `for` that was quoted.
+    /// A `for` that was quoted, without its quotes.
     Unquoted(Vec<u8>),
-    /// An element without one `for`, or a line that is not well-formed.
+    /// An element without exactly one `for`, or a line that is not well-formed.
     Unreadable(&'a [u8]),
 }
 
@@ -116,7 +116,7 @@ impl Hop<'_> {
     }
 }
 
-/// Right to left: past the trusted hops to the first other one.
+/// Walks right to left, past the trusted hops, to the first untrusted one.
 fn walk<'a>(
     own: &Client,
     peer: &Peer,
@@ -158,7 +158,7 @@ fn walk<'a>(
     }
 }
 
-/// A hop as records keep it. What is no address may be anything, a secret as well.
+/// A hop as records keep it. Text that is not an address may be anything, even a secret.
 fn shown(header: ChainHeader, hop: &[u8]) -> PeerText {
     let name = match header {
         ChainHeader::XForwardedFor => X_FORWARDED_FOR,
@@ -229,7 +229,7 @@ fn element(mut rest: &[u8]) -> Option<(Hop<'_>, Option<&[u8]>)> {
         if let Some(value) = after.strip_prefix(b"=") {
             let (value, behind) = value_of(value)?;
             if name.trim_ascii().eq_ignore_ascii_case(b"for") {
-                // Twice in one element is not allowed; none of the two can be believed.
+                // Twice in one element is not allowed; neither can be believed.
                 node = Some(if node.is_some() {
                     Hop::Unreadable(whole)
                 } else {

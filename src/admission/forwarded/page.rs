@@ -1,9 +1,9 @@
-//! Pages that say they were loaded from the machine that they connect to.
+//! Pages that claim to have been loaded from the machine that they connect to.
 //!
 //! For the sake of containers the gateway (2026.9.6, `browser_container_local`) takes its own page
 //! for local when `Host` and `Origin` name loopback and the connection comes from *any private
-//! address* without attribution headers. Everybody looks so who passes through us to a gateway that
-//! sees us under a private address, and the two headers are the client's own words.
+//! address* without attribution headers. To a gateway that sees us under a private address,
+//! everyone who passes through us looks like that, and the client sets both headers itself.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::session::page::is_loopback;
 /// Whether `Host` and `Origin` name loopback.
 #[must_use]
 pub(crate) fn claims_local_page(headers: &HeaderMap) -> bool {
-    // Also with a port that is none: the gateway cuts it off unseen.
+    // Even with an invalid port: the gateway cuts it off without reading it.
     let host = |value: &str| {
         let bare = value.rsplit_once(':').map_or(value, |(host, _)| host);
         [value, bare]
@@ -44,7 +44,7 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// As browsers read an URL, which is how the gateway reads it.
+/// Parses the URL as browsers do, which is also how the gateway parses it.
 fn names_loopback(url: &str) -> bool {
     Url::parse(url.trim()).is_ok_and(|url| is_loopback(&url))
 }

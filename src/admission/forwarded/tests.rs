@@ -1,4 +1,4 @@
-//! The rule in a table, what must hold whatever comes, and every attack by its name.
+//! The rule as a table, its invariants, and every attack by name.
 
 mod attacks;
 mod plan;
@@ -17,7 +17,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Every combination of everything that a decision depends on.
+/// Every combination of the inputs of a decision.
 fn situations() -> Vec<Situation> {
     let mut all = Vec::new();
     let modes = [Mode::Auto, Mode::Pass, Mode::Overwrite, Mode::None];
@@ -72,7 +72,7 @@ fn situations() -> Vec<Situation> {
     all
 }
 
-/// The request would be a local one to this gateway without the tap.
+/// Without the tap, the request would be local to this gateway.
 fn local_without_us(situation: &Situation) -> bool {
     situation.peer.is_loopback() && !situation.relayed && !situation.brought
 }
@@ -96,9 +96,9 @@ fn nobody_who_is_remote_without_the_tap_looks_local_with_it() {
             continue;
         }
         assert!(!situation.gateway_local, "{situation:?} {decision:?}");
-        // And not on a connection that turns out to be a local one either.
+        // Nor on a connection that turns out to be local.
         assert!(decision.only_remote, "{situation:?} {decision:?}");
-        // And not as a page of localhost from our private address.
+        // Nor as a page of localhost from our private address.
         let private = is_private(situation.client);
         assert!(
             !situation.local_page || private,
@@ -132,7 +132,7 @@ fn a_page_of_localhost_from_elsewhere_goes_out_by_its_address_or_not_at_all() {
         ..strip
     });
     assert_eq!(written.action, Action::Overwrite(ip(REMOTE)));
-    // The gateway would believe a private client by itself.
+    // The gateway would believe a private client on its own.
     let private = ip("10.0.0.9");
     let private = decide(&Situation {
         peer: private,
@@ -213,7 +213,7 @@ fn whatever_address_a_proxy_claims_its_client_goes_out_with_headers_or_not_to_th
     }
 }
 
-/// One line a situation, for people: what goes out, and why.
+/// One line per situation, for people: what goes out, and why.
 #[test]
 fn the_table() {
     let mut table = String::new();

@@ -1,10 +1,10 @@
-//! `trusted_proxies`: whose word about clients is taken.
+//! `trusted_proxies`: the proxies that are believed about their clients.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Proxies that are believed: networks, and whoever connects by a unix socket.
+/// Proxies that are believed: networks, and anyone who connects by a unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<IpNet>,
@@ -12,7 +12,7 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// These networks.
+    /// Trusts these networks.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self {
@@ -21,20 +21,20 @@ impl Trusted {
         }
     }
 
-    /// And whoever connects by a unix socket.
+    /// Also trusts anyone who connects by a unix socket.
     #[must_use]
     pub fn with_unix(mut self) -> Self {
         self.unix = true;
         self
     }
 
-    /// Whether those who connect by a unix socket are believed.
+    /// Whether peers that connect by a unix socket are believed.
     #[must_use]
     pub fn has_unix(&self) -> bool {
         self.unix
     }
 
-    /// Every entry as a file has it; `unix` is the last.
+    /// Every entry as written in a configuration file; `unix` comes last.
     #[must_use]
     pub fn entries(&self) -> Vec<String> {
         let networks = self.networks.iter().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! The attribution headers of a request as they go out.
+//! Writes the attribution headers of an outgoing request.
 //!
 //! All of them are written as one set, because a gateway that believes two different ones can be
 //! fooled by either. X-Forwarded-Proto is `http` or `https` also for a WebSocket.
@@ -23,17 +23,17 @@ const VALUE_CAP: usize = 256;
 /// Longest host that is taken from a proxy: a name of 253 bytes and a port.
 const HOST_CAP: usize = 260;
 
-/// What stays of the headers that came.
+/// Which incoming headers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Keep {
     /// The peer is a trusted proxy: its X-Forwarded-Proto and X-Forwarded-Host are taken over.
     pub place: bool,
-    /// It may also name the user: other X-Forwarded-*, Tailscale-* and the headers of
-    /// identity-aware proxies stay as they came.
+    /// The peer may also name the user: other X-Forwarded-*, Tailscale-* and the headers of
+    /// identity-aware proxies are kept unchanged.
     pub identity: bool,
 }
 
-/// Changes the headers as decided, and tells what was written.
+/// Changes the headers as decided, and returns what was written.
 pub(crate) fn write(
     headers: &mut HeaderMap,
     action: Action,
@@ -96,7 +96,8 @@ fn strip(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Headers that say who the user is, or something else that has nothing to do with the way.
+/// Headers that name the user, or say something else that has nothing to do with the client's
+/// address.
 fn is_identity(name: &HeaderName) -> bool {
     let way = [
         X_FORWARDED_FOR,
@@ -114,7 +115,7 @@ fn last(value: &HeaderValue) -> &[u8] {
     items.unwrap_or_default().trim_ascii()
 }
 
-/// `http` or `https`; `ws` and `wss` are the same said wrongly.
+/// `http` or `https`; some proxies wrongly write `ws` and `wss` for them.
 fn scheme(value: &HeaderValue) -> Option<HeaderValue> {
     let said = last(value);
     let is = |name: &str| said.eq_ignore_ascii_case(name.as_bytes());
@@ -127,7 +128,7 @@ fn scheme(value: &HeaderValue) -> Option<HeaderValue> {
     }
 }
 
-/// What can be a host with or without a port.
+/// Accepts a host, with or without a port.
 fn host(value: &HeaderValue) -> Option<HeaderValue> {
     let said = last(value);
     let plausible = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);

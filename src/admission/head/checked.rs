@@ -1,4 +1,4 @@
-//! A head and what came of it.
+//! A head and the result of its check.
 
 use super::raw::RawHead;
 use super::refusal::Refusal;
@@ -8,16 +8,16 @@ use super::refusal::Refusal;
 pub enum Asks {
     /// A WebSocket, by `Upgrade: websocket` that `Connection` nominates.
     WebSocket,
-    /// Part of that only, a WebSocket key for example: a hop before us has stripped the rest.
+    /// Only a part of that, for example a WebSocket key: a hop before us has stripped the rest.
     StrippedWebSocket,
     /// Nothing that we pass on.
     Nothing,
 }
 
-/// A head and what came of it.
+/// A head and the result of its check.
 #[derive(Debug)]
 pub struct Checked {
-    /// As it stood on the wire; of a refused one as much as was read.
+    /// As received; if it was refused, as much as was read.
     pub head: RawHead,
     /// What it asks for.
     pub asks: Asks,

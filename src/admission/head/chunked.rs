@@ -1,4 +1,4 @@
-//! The chunked coding (RFC 9112 section 7.1), only as far as finding its end needs.
+//! The chunked coding (RFC 9112 section 7.1), parsed only as far as needed to find its end.
 
 use super::limits::Limits;
 use super::lines::split_field;
@@ -6,13 +6,13 @@ use super::refusal::Refusal;
 use crate::admission::hop::{is_protected, is_underscore_twin};
 use crate::session::record::HeadFault;
 
-/// Bytes of chunk extensions of one body; nobody uses them for good.
+/// Maximum bytes of chunk extensions in one body; they have no use in practice.
 const MAX_EXTENSIONS: usize = 4096;
 
-/// Bytes of a trailer section; hyper stops at 16 KiB.
+/// Maximum bytes of a trailer section; hyper stops at 16 KiB.
 const MAX_TRAILERS: usize = 8 * 1024;
 
-/// Digits of a chunk's size: any 63-bit number.
+/// Maximum hexadecimal digits of a chunk's size: 60 bits.
 const MAX_DIGITS: u8 = 15;
 
 /// A chunked body that is being read.
@@ -54,7 +54,7 @@ impl Default for State {
 }
 
 impl Chunked {
-    /// How many bytes belong to the body, and whether it ends there.
+    /// Returns how many bytes belong to the body, and whether it ends there.
     pub(super) fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<(usize, bool), Refusal> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -76,7 +76,7 @@ impl Chunked {
         Ok((at, false))
     }
 
-    /// One byte outside of the data; `true` for the last of the body.
+    /// Reads one byte outside the data; `true` for the last of the body.
     fn byte(&mut self, byte: u8, limits: Limits) -> Result<bool, Refusal> {
         self.state = match (self.state, byte) {
             (State::Size { digits, size }, _)
@@ -129,11 +129,11 @@ impl Chunked {
     fn trailer_line(&mut self, limits: Limits) -> Result<(), Refusal> {
         let line = std::mem::take(&mut self.trailer);
         let (name, _) = split_field(&line).map_err(|refusal| broken(&refusal.detail))?;
-        // What frames, routes or identifies a request has no place behind it (RFC 9110 section
+        // Fields that frame, route or identify a request are not allowed after it (RFC 9110 section
         // 6.5.1): nobody has checked it there.
         let shown = String::from_utf8_lossy(name);
         if is_protected(name) || is_underscore_twin(&shown) {
-            return Err(broken(&format!("{shown} may not stand in a trailer")));
+            return Err(broken(&format!("{shown} is not allowed in a trailer")));
         }
         self.trailers += 1;
         if self.trailers > limits.fields {

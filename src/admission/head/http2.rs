@@ -1,8 +1,8 @@
-//! A request of HTTP/2 (RFC 9113 section 8), held to what a request of HTTP/1 is held to.
+//! An HTTP/2 request (RFC 9113 section 8), checked by the same rules as an HTTP/1 request.
 //!
-//! No raw bytes are there to check: the library has decoded them. What is left is that a gateway
-//! which speaks HTTP/1 must see exactly this request. So the head is written down in lines, as it
-//! goes out, and passes the same rules; what only HTTP/1 has may not stand in it.
+//! There are no raw bytes to check: the library has decoded them. But a gateway that speaks HTTP/1
+//! must see exactly this request. So the head is written out as lines, as it will be sent, and
+//! passes the same rules; fields that only HTTP/1 has are refused.
 
 use super::checked::{Asks, Checked};
 use super::limits::Limits;
@@ -28,7 +28,7 @@ const CONNECTION_SPECIFIC: [&str; 6] = [
 pub struct Pseudo<'a> {
     /// `:method`
     pub method: &'a str,
-    /// `:scheme`, where the library tells it.
+    /// `:scheme`, where the library reports it.
     pub scheme: Option<&'a str>,
     /// `:authority`
     pub authority: Option<&'a str>,
@@ -38,7 +38,7 @@ pub struct Pseudo<'a> {
     pub protocol: Option<&'a str>,
 }
 
-/// Checks a request. `:authority` stands as Host in front of the fields.
+/// Checks a request. `:authority` becomes a Host line before the fields.
 #[must_use]
 pub fn check(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])], limits: Limits) -> Checked {
     let head = written(pseudo, fields);
@@ -47,7 +47,7 @@ pub fn check(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])], limits: Limits) -> C
         Asks::WebSocket
     } else {
         match rules::asks(&head) {
-            // There is no Upgrade in HTTP/2; one that stands there is refused below.
+            // There is no Upgrade in HTTP/2; if there is one, it is refused below.
             Asks::WebSocket => Asks::StrippedWebSocket,
             asks => asks,
         }
@@ -68,7 +68,7 @@ pub fn check(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])], limits: Limits) -> C
     }
 }
 
-/// The head in lines. A Host that says what `:authority` says is not written twice.
+/// The head as lines. A Host equal to `:authority` is not written twice.
 fn written(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])]) -> RawHead {
     let mut bytes = Vec::new();
     let mut add = |part: &[u8], end: &[u8]| {
@@ -115,7 +115,7 @@ fn size(head: &RawHead, limits: Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a request line would hold.
+/// Checks what would be the request line.
 fn line(pseudo: Pseudo<'_>) -> Result<(), Refusal> {
     let refuse = |fault, detail: &str| Err(Refusal::new(fault, detail));
     let method = pseudo.method.as_bytes();
@@ -138,7 +138,7 @@ fn line(pseudo: Pseudo<'_>) -> Result<(), Refusal> {
         let detail = "the :scheme is neither https nor http";
         return refuse(HeadFault::Target, detail);
     }
-    // The method is not what is looked at any more.
+    // The method was checked above.
     let method = if pseudo.protocol.is_some() {
         b"GET".as_slice()
     } else {
@@ -165,7 +165,7 @@ fn authority(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])]) -> Result<(), Refusa
     Ok(())
 }
 
-/// What HTTP/2 itself forbids in a field. The library refuses most of it before.
+/// Checks what HTTP/2 itself forbids in a field. The library has already refused most of it.
 fn own(head: &RawHead) -> Result<(), Refusal> {
     for (name, value) in head.fields() {
         let shown = String::from_utf8_lossy(name);

@@ -10,16 +10,16 @@ use super::refusal::Refusal;
 use super::target;
 use crate::session::record::HeadFault;
 
-/// Longest method; the registered ones have up to 17 characters.
+/// Maximum length of a method; the registered ones have up to 17 characters.
 pub(super) const MAX_METHOD: usize = 32;
 
-/// Longest header name.
+/// Maximum length of a header name.
 pub(super) const MAX_NAME: usize = 256;
 
 /// A head that is being read. Offsets count from the head's first byte.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// Bytes that were searched for the end of a line.
+    /// Number of bytes already searched for the end of a line.
     searched: usize,
     /// Where the current line begins.
     begin: usize,
@@ -28,7 +28,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Reads on. `Some` with the head's length when the empty line is there.
+    /// Continues reading. Returns `Some` with the head's length once the empty line has come.
     pub(super) fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<usize>, Refusal> {
         loop {
             let unseen = bytes.get(self.searched..).unwrap_or_default();
@@ -62,7 +62,8 @@ impl Lines {
         RawHead::new(bytes, self.line, self.fields)
     }
 
-    /// What is no HTTP is told at once, without waiting for the end of a line that may never come.
+    /// Refuses input that is not HTTP at once, without waiting for the end of a line that may never
+    /// come.
     fn look_at_part(&self, part: &[u8]) -> Result<(), Refusal> {
         if self.line.is_some() {
             return Ok(());
@@ -82,7 +83,7 @@ pub(super) fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
         return Ok(());
     }
     let detail = format!(
-        "a head of more than {} bytes came, which is what limits.head_bytes allows",
+        "the head has more than {} bytes, the limit set by limits.head_bytes",
         limits.bytes
     );
     Err(Refusal::over(HeadFault::HeadBytes, limits.bytes, detail))
@@ -90,25 +91,25 @@ pub(super) fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
 
 pub(super) fn too_many(limits: Limits) -> Refusal {
     let detail = format!(
-        "more than {} header lines came, which is what limits.headers allows",
+        "the head has more than {} header lines, the limit set by limits.headers",
         limits.fields
     );
     Refusal::over(HeadFault::Headers, limits.fields, detail)
 }
 
 fn no_http() -> Refusal {
-    let detail = "what came does not begin with a method and a blank";
+    let detail = "the input does not begin with a method and a blank";
     Refusal::new(HeadFault::NotHttp, detail)
 }
 
-/// The line before its LF, without the CR that must stand there.
+/// The line before its LF, without the CR that must precede it.
 fn without_cr(line: &[u8]) -> Result<&[u8], Refusal> {
     let Some(line) = line.strip_suffix(b"\r") else {
         let detail = "a line ends with LF alone";
         return Err(Refusal::new(HeadFault::BareLf, detail));
     };
     if memchr::memchr(b'\r', line).is_some() {
-        let detail = "a CR stands in the middle of a line";
+        let detail = "there is a CR in the middle of a line";
         return Err(Refusal::new(HeadFault::BareCr, detail));
     }
     Ok(line)
@@ -156,7 +157,7 @@ fn field(line: &[u8], begin: usize) -> Result<Field, Refusal> {
     let (name, value) = split_field(line)?;
     let value_at = begin + (line.len() - value.len());
     let trimmed = trim(value);
-    // `trim` takes from both ends: what is left begins where the front's blanks end.
+    // `trim` cuts both ends: the value begins after the leading blanks.
     let blanks = value
         .iter()
         .take_while(|byte| matches!(byte, b' ' | b'\t'))
@@ -168,7 +169,7 @@ fn field(line: &[u8], begin: usize) -> Result<Field, Refusal> {
     })
 }
 
-/// Name and value of a line, each of them well formed. Also for trailers.
+/// Name and value of a line, both well-formed. Also used for trailers.
 pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let fault = |fault, detail: &str| Err(Refusal::new(fault, detail));
     let Some(colon) = memchr::memchr(b':', line) else {

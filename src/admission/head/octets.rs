@@ -1,4 +1,4 @@
-//! Which bytes may stand where (RFC 9110 section 5.6.2, RFC 9112 section 2).
+//! Which bytes are allowed where (RFC 9110 section 5.6.2, RFC 9112 section 2).
 
 /// A byte of a token: a method, a header's name.
 pub(super) fn is_token_byte(byte: u8) -> bool {
@@ -15,7 +15,7 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Blanks around a value are not part of it.
+/// Removes the blanks around a value, which are not part of it.
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;

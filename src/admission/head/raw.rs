@@ -1,4 +1,4 @@
-//! A request head as it stood on the wire.
+//! A request head as received.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub struct RawHead {
     fields: Vec<Field>,
 }
 
-/// Where the parts of a request line stand.
+/// Positions of the parts of a request line.
 #[derive(Clone, Debug)]
 pub(super) struct RequestLine {
     pub(super) method: Range<usize>,
@@ -22,16 +22,16 @@ pub(super) struct RequestLine {
     pub(super) version: Version,
 }
 
-/// What a request came by.
+/// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Http10,
     Http11,
-    /// Written down as if it had come in lines.
+    /// HTTP/2, written out as lines.
     Http2,
 }
 
-/// Where the parts of a header line stand.
+/// Positions of the parts of a header line.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) name: Range<usize>,
@@ -81,7 +81,7 @@ impl RawHead {
         }
     }
 
-    /// The digit behind `HTTP/1.`
+    /// The digit after `HTTP/1.`
     #[must_use]
     pub fn minor_version(&self) -> Option<u8> {
         match self.version()? {
@@ -109,7 +109,7 @@ impl RawHead {
             .map(|(_, value)| value)
     }
 
-    /// Bytes of the head.
+    /// Number of bytes of the head.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()

@@ -5,13 +5,14 @@ use crate::session::record::{HeadFault, Http2Error};
 /// Why a request is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// For rules and for the choice of the answer.
+    /// The kind of fault, for rules and for the choice of the answer.
     pub fault: HeadFault,
-    /// For people: what was found. Names of headers at most, never a value that may be a secret.
+    /// What was found, for people. It may name headers, but never contains a value that may be
+    /// secret.
     pub detail: String,
     /// The limit that was exceeded, in bytes or header lines.
     pub limit: Option<u64>,
-    /// The code with which the stream of HTTP/2 was ended for it.
+    /// The error code with which the HTTP/2 stream was reset for it.
     pub http2_error: Option<Http2Error>,
 }
 
@@ -25,7 +26,7 @@ impl Refusal {
         }
     }
 
-    /// The head is over a limit of ours.
+    /// The head exceeds one of our limits.
     pub(super) fn over(fault: HeadFault, limit: usize, detail: String) -> Self {
         Self {
             limit: u64::try_from(limit).ok(),

@@ -1,5 +1,5 @@
-//! What the lines of a head mean together: where the request ends, for whom it is, and what it
-//! asks for. Everything that two readers could understand in two ways is refused.
+//! What the lines of a head mean together: where the request ends, which host it is for, and what
+//! it asks for. Anything that two parsers could understand differently is refused.
 
 use super::checked::Asks;
 use super::octets::{is_token, trim};
@@ -46,7 +46,7 @@ fn refuse<T>(fault: HeadFault, detail: impl Into<String>) -> Result<T, Refusal> 
     Err(Refusal::new(fault, detail))
 }
 
-/// Exactly one Host (RFC 9112 section 3.2), of a form that all read alike.
+/// Exactly one Host (RFC 9112 section 3.2), in a form that every parser reads alike.
 fn host(head: &RawHead) -> Result<(), Refusal> {
     let mut values = head.values("host");
     match (values.next(), values.next()) {
@@ -66,7 +66,7 @@ fn is_host(value: &[u8]) -> bool {
         };
         let (inside, behind) = value.split_at(end);
         let inside = inside.get(1..).unwrap_or_default();
-        // Zone identifiers (RFC 6874) mean nothing to anybody but the host they are of.
+        // Zone identifiers (RFC 6874) mean something only on the host that they belong to.
         let literal = |byte: &u8| byte.is_ascii_alphanumeric() || b":.%-_~".contains(byte);
         if inside.is_empty() || !inside.iter().all(literal) {
             return false;
@@ -80,7 +80,7 @@ fn is_host(value: &[u8]) -> bool {
     name.iter().all(of_name) && is_port(port)
 }
 
-/// Nothing, or a colon and at most 65535.
+/// Nothing, or a colon and a number of at most 65535.
 fn is_port(port: &[u8]) -> bool {
     let Some(digits) = port.strip_prefix(b":") else {
         return port.is_empty();
@@ -93,7 +93,7 @@ fn is_port(port: &[u8]) -> bool {
             <= 65535
 }
 
-/// One Origin at most, and one origin in it. Whether it may pass is another question.
+/// At most one Origin header, with one origin in it. Whether it may pass is decided elsewhere.
 fn origin(head: &RawHead) -> Result<(), Refusal> {
     let mut values = head.values("origin");
     let (Some(origin), more) = (values.next(), values.next()) else {
@@ -112,8 +112,8 @@ fn origin(head: &RawHead) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `Connection` nominates headers that end here (RFC 9110 section 7.6.1). A client must not have
-/// others taken out by that.
+/// `Connection` nominates headers that end here (RFC 9110 section 7.6.1). A client must not use it
+/// to have others removed.
 fn connection(head: &RawHead) -> Result<(), Refusal> {
     for name in nominated(head.values("connection")) {
         if !is_token(name) {
@@ -122,7 +122,7 @@ fn connection(head: &RawHead) -> Result<(), Refusal> {
         }
         if is_protected(name) {
             let name = String::from_utf8_lossy(name);
-            let detail = format!("the Connection header asks us to take out {name}");
+            let detail = format!("the Connection header asks us to remove {name}");
             return refuse(HeadFault::Nominated, detail);
         }
     }

@@ -6,10 +6,10 @@ use http::uri::PathAndQuery;
 use super::refusal::Refusal;
 use crate::session::record::HeadFault;
 
-/// hyper takes no longer one.
+/// hyper accepts no longer target.
 const MAX_TARGET: usize = u16::MAX as usize - 1;
 
-/// Only origin-form, and `*` with OPTIONS, are for a gateway behind us.
+/// Only origin-form, and `*` with OPTIONS, are valid for a gateway behind us.
 pub(super) fn check(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     let refuse = |fault, detail: &str| Err(Refusal::new(fault, detail));
     if method == b"CONNECT" {
@@ -19,7 +19,7 @@ pub(super) fn check(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
         return if method == b"OPTIONS" {
             Ok(())
         } else {
-            refuse(HeadFault::Target, "the target * is for OPTIONS alone")
+            refuse(HeadFault::Target, "the target * is only for OPTIONS")
         };
     }
     if !target.starts_with(b"/") {

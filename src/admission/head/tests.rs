@@ -1,4 +1,4 @@
-//! What passes and what does not, and that neither depends on how the bytes came.
+//! What passes and what is refused, however the bytes are split.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: claw.example\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What came of one request, as a test can compare it.
+/// The result for one request, in a form that tests can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Came {
     Head(String, Asks),
@@ -21,7 +21,7 @@ enum Came {
     Broken(F),
 }
 
-/// Feeds pieces and collects what comes of them; a body's parts are put together.
+/// Feeds pieces and collects the results; a body's parts are joined.
 fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Came> {
     let mut requests = Requests::new(LIMITS);
     let (mut waiting, mut came) = (Vec::new(), Vec::<Came>::new());
@@ -286,7 +286,7 @@ fn rfc_6455_4_2_1_upgrades() {
     }
     let two_keys = UPGRADE.replace(key, &format!("{key}{key}"));
     assert_eq!(fault(&two_keys), Some(F::WebsocketKey));
-    // What a hop has stripped is no upgrade, and none of these rules are for it.
+    // A request that a hop has stripped is no upgrade, so none of these rules apply to it.
     let stripped = UPGRADE
         .replace("Upgrade: websocket\r\n", "")
         .replace("13", "8");
@@ -397,7 +397,7 @@ fn the_order_spelling_and_duplicates_are_kept() {
     );
 }
 
-/// Heads and bodies, mostly good ones, with now and then a piece that is not.
+/// Heads and bodies, mostly valid, with an occasional invalid piece.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => Just("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
@@ -411,7 +411,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// However the bytes are cut, the same comes of them.
+    /// However the bytes are split, the result is the same.
     #[test]
     fn chunking_changes_nothing(stream in streams(), cuts in proptest::collection::vec(0_usize..200, 0..12)) {
         let whole = feed([stream.as_slice()]);

@@ -43,7 +43,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("/app.js?v=5d41402abc4b2a76b9719d911017c592", ""),
     ("/page.html?v=5d41402abc4b2a76b9719d911017c592", ""),
-    // Documents and media: a short digest, or an id, and behind a hook names of things.
+    // Documents and media: a short digest, or an id, and after a hook names of things.
     ("/assets/welcome-page-background-BtjxMa9G.png", ""),
     ("/assets/welcome-page-background-BtjxMa9GQ2xT.mp3", ""),
     ("/media/e4af272ccee01ff0-large.jpg", ""),
@@ -98,7 +98,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "/x/[masked 44]",
     ),
     ("/Xk29dLq8VbT0aPz4RmW7sYcE1uN6hG3fD.js", "/[masked 36]"),
-    // Keys that look like files: behind a hook of any kind, elsewhere of documents and media.
+    // Keys that look like files: after a hook any file, elsewhere documents and media.
     ("/hooks/Xk29dLq8VbT0aPz4RmW7sYcE.txt", "/hooks/[masked 28]"),
     ("/hooks/Xk29dLq8VbT0aPz4RmW7sYcE.js", "/hooks/[masked 27]"),
     ("/hooks/k3Jd82mLq0Wz7xPv.js.gz", "/hooks/[masked 22]"),

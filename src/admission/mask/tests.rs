@@ -1,4 +1,4 @@
-//! Tables of what is shown and what is not, and a canary in every place.
+//! Tables of shown and masked values, and a canary in every place.
 
 use proptest::prelude::*;
 
@@ -271,7 +271,7 @@ fn the_canary_never_comes_out() {
 
 #[test]
 fn a_head_full_of_one_thing_stays_cheap() {
-    // What repeats here once took ten seconds: a search to the end of the value at each hit.
+    // Such a repetition once took ten seconds: a search to the end of the value at each hit.
     let begun = std::time::Instant::now();
     for unit in [
         "eyJ",

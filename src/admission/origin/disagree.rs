@@ -1,14 +1,14 @@
-//! Where our list and the gateway's own check say different things of one origin.
+//! Cases in which our list and the gateway's own check disagree about an origin.
 //!
-//! Two lists that differ make the worst kind of fault: one that only some pages see, on one way
-//! only. Each text names the line that would make both agree.
+//! Two lists that differ make the worst kind of fault: one that only some pages see, and only on
+//! one path. Each text names the line that would make both agree.
 
 use super::refusal::line;
 use crate::session::SessionRecord;
 use crate::session::record::dialect::ConnectResult;
 use crate::session::record::{Class, OriginDecision};
 
-/// Our list allows it, and by its configuration the gateway will refuse it.
+/// Our list allows it, but the gateway will refuse it according to its configuration.
 #[must_use]
 pub(crate) fn predicted(origin: &str, file: &str) -> String {
     format!(
@@ -17,7 +17,8 @@ pub(crate) fn predicted(origin: &str, file: &str) -> String {
     )
 }
 
-/// What a finished session has shown: the origin, and what to do. `None` while both agree.
+/// A disagreement that a finished session has shown: the origin, and what to do. `None` while both
+/// agree.
 #[must_use]
 pub(crate) fn observed(record: &SessionRecord) -> Option<(&str, String)> {
     let facts = record.origin.as_ref()?;

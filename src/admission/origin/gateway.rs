@@ -1,9 +1,10 @@
 //! Which origins the gateway itself lets in, by its own configuration file.
 //!
 //! Source: `origin-check.ts` of the gateway, version 2026.9.6. It compares its entries as text,
-//! only trimmed and lower-cased, with the normalised origin; beside them it lets in pages that it
-//! has served itself at a private address. Where its rules depend on what only it can know, this
-//! is the stricter side: a client that might not be local is not.
+//! only trimmed and lower-cased, with the normalised origin; in addition it lets in pages that it
+//! has served itself at a private address. Where its rules depend on something that only the
+//! gateway can know, this module errs on the strict side: a client that might not be local is
+//! treated as remote.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,10 +12,10 @@ use super::{Origin, OriginError, normalise};
 use crate::session::record::Miss;
 use crate::session::text::PeerText;
 
-/// Longest entry that is shown.
+/// Maximum length of a shown entry.
 const SHOWN: usize = 120;
 
-/// What `gateway.controlUi` says of origins.
+/// What `gateway.controlUi` says about origins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayList {
     any: bool,
@@ -23,18 +24,18 @@ pub struct GatewayList {
     host_fallback: bool,
 }
 
-/// An entry that the gateway never matches with anything a browser sends.
+/// An entry that never matches anything that a browser sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadEntry {
-    /// As the file has it; without what may be a secret.
+    /// As written in the file, without parts that may be secret.
     pub text: PeerText,
     /// Why it never matches.
     pub why: Miss,
-    /// What was meant, where that can be told: the corrected line.
+    /// The origin that was meant, if that is clear: the corrected line.
     pub meant: Option<Origin>,
 }
 
-/// What of a request, beside its origin, the gateway's rules look at.
+/// The parts of a request, besides its origin, that the gateway's rules read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Around<'a> {
     /// The Host header.
@@ -43,14 +44,14 @@ pub struct Around<'a> {
     pub local_client: bool,
 }
 
-/// Which rule of the gateway's lets an origin in.
+/// The gateway's rule that lets an origin in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GatewayRule {
-    /// An entry of the list; `*` too.
+    /// An entry of the list, including `*`.
     Entry(String),
     /// `dangerouslyAllowHostHeaderOriginFallback`.
     HostFallback,
-    /// The page comes from the very address that it connects to, and that is a private one.
+    /// The page comes from the same address that it connects to, and that address is private.
     SameOrigin,
     /// A page on the gateway's own machine.
     LocalLoopback,
@@ -69,7 +70,8 @@ impl std::fmt::Display for GatewayRule {
 }
 
 impl GatewayList {
-    /// From the texts of the list, and whether `dangerouslyAllowHostHeaderOriginFallback` is set.
+    /// Built from the texts of the list, and whether `dangerouslyAllowHostHeaderOriginFallback` is
+    /// set.
     pub fn new<'e>(entries: impl IntoIterator<Item = &'e str>, host_fallback: bool) -> Self {
         let mut list = Self {
             host_fallback,
@@ -105,13 +107,13 @@ impl GatewayList {
         &self.dead
     }
 
-    /// Whether nothing is listed, not even something that never matches.
+    /// Whether nothing is listed, not even an entry that never matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.any && self.live.is_empty() && self.dead.is_empty()
     }
 
-    /// The rule by which the gateway lets this origin in, in the order in which it asks them.
+    /// The first rule that lets this origin in, in the order in which the gateway tries them.
     #[must_use]
     pub fn rule(&self, origin: &Origin, around: Around<'_>) -> Option<GatewayRule> {
         if let Some(entry) = self.live.iter().find(|entry| *entry == origin) {
@@ -166,7 +168,7 @@ enum Understood {
     Dead(DeadEntry),
 }
 
-/// What the gateway makes of an entry.
+/// Reads an entry as the gateway does.
 fn understand(entry: &str) -> Understood {
     let text = entry.trim().to_lowercase();
     if text.is_empty() {
@@ -191,7 +193,7 @@ fn understand(entry: &str) -> Understood {
     })
 }
 
-/// The origin that a lower-cased entry is, or why no origin is ever equal to it.
+/// The origin that a lower-cased entry names, or why no origin ever equals it.
 fn fault(text: &str) -> Result<Origin, (Miss, Option<Origin>)> {
     let meant = |text: &str| normalise(text.as_bytes()).ok();
     if text.contains("${") {

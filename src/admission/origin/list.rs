@@ -1,4 +1,4 @@
-//! The tap's own allow list: origins in their one spelling, each once.
+//! The tap's own allow list: origins in normalised form, each once.
 
 use super::Origin;
 
@@ -15,7 +15,7 @@ impl OriginList {
         self.any = true;
     }
 
-    /// Adds an origin, unless it is there.
+    /// Adds an origin, unless it is already listed.
     pub fn add(&mut self, origin: Origin) {
         if !self.origins.contains(&origin) {
             self.origins.push(origin);

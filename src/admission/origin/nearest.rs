@@ -1,23 +1,24 @@
 //! The list entry that a refused origin nearly matched, and why it did not.
 //!
-//! Most refusals are one detail away from an entry: a scheme, a port, a slash. Naming it saves the
-//! search, and naming what only looks like an entry (`claw.example.com.evil.example`) warns of it.
+//! Most refusals are one detail away from an entry: a scheme, a port, a slash. Naming that detail
+//! saves a search, and naming an origin that only looks like an entry
+//! (`claw.example.com.evil.example`) warns of it.
 
 use super::gateway::DeadEntry;
 use super::{Origin, OriginError, normalise};
 use crate::session::record::{Miss, NearestEntry};
 use crate::session::text::PeerText;
 
-/// Most entries that are looked at: the work for one request is bounded.
+/// Maximum number of entries that are compared: the work for one request is bounded.
 const MOST: usize = 256;
 
-/// Longest entry, and longest sentence, that is kept.
+/// Maximum length of an entry, and of a sentence, that is kept.
 const SHOWN: usize = 300;
 
 /// Hosts longer than this are not compared letter by letter.
 const LONG: usize = 64;
 
-/// What an origin is compared with.
+/// The entries that an origin is compared with.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Entries<'a> {
     /// Our list.
@@ -53,7 +54,7 @@ pub(crate) fn of_origin(origin: &Origin, entries: Entries<'_>) -> Option<Nearest
         .map(|(_, found)| found)
 }
 
-/// The nearest entry of a value that is no origin.
+/// The nearest entry of a value that is not an origin.
 #[must_use]
 pub(crate) fn of_error(
     raw: &[u8],
@@ -80,7 +81,7 @@ pub(crate) fn of_error(
             let text = std::str::from_utf8(raw).ok()?.trim();
             let (before, _) = text.rsplit_once('@')?;
             let entry = exact(before.as_bytes())?;
-            let why = "what stands before the @ is a user name; the host comes after it";
+            let why = "the part before the @ is a user name; the host comes after it";
             Some(said(entry.as_str(), Miss::Userinfo, why))
         }
         OriginError::Path => {
@@ -118,11 +119,11 @@ fn said(entry: &str, why: Miss, text: &str) -> NearestEntry {
     }
 }
 
-/// How near an entry is (less is nearer) and what the difference is.
+/// How near an entry is (lower is nearer) and what the difference is.
 fn rank(origin: &Origin, entry: &Origin) -> Option<(u8, Miss)> {
     let scheme = origin.scheme() != entry.scheme();
     let port = origin.port() != entry.port();
-    // Beside the host other parts may differ too: such an entry is a little farther away.
+    // Other parts may differ besides the host: such an entry is a little farther away.
     let beside = u8::from(scheme) + u8::from(port);
     let (host, other) = (origin.host(), entry.host());
     if origin == entry {
@@ -130,7 +131,7 @@ fn rank(origin: &Origin, entry: &Origin) -> Option<(u8, Miss)> {
         return Some((0, Miss::Spelling));
     }
     if host == other {
-        // With another scheme the default port is another one as well; the scheme is the cause.
+        // Another scheme means another default port; the scheme is the cause.
         return Some(if scheme {
             (beside, Miss::Scheme)
         } else {
@@ -183,8 +184,8 @@ fn different_host(origin: &Origin, entry: &Origin) -> Option<Miss> {
     is_similar(host, other).then_some(Miss::Similar)
 }
 
-/// The same labels but for international ones whose plain letters all stand, in order, in their
-/// counterpart: `xn--clw-8cd` (`clаw` with a Cyrillic а) and `claw`.
+/// Whether all labels are the same, except international ones whose ASCII letters all occur, in
+/// order, in their counterpart: `xn--clw-8cd` (`clаw` with a Cyrillic а) and `claw`.
 fn looks_alike(host: &str, other: &str) -> bool {
     let (mut ours, mut theirs) = (host.split('.'), other.split('.'));
     let mut alike = false;
@@ -207,14 +208,14 @@ fn looks_alike(host: &str, other: &str) -> bool {
     }
 }
 
-/// The letters of a punycode label that are plain ones (RFC 3492 section 3.1): before its last
-/// hyphen. A label without any plain letter says nothing of what it looks like.
+/// The ASCII letters of a punycode label (RFC 3492 section 3.1): those before its last hyphen. A
+/// label without any does not show what it looks like.
 fn plain_letters(label: &str) -> Option<&str> {
     let (plain, _) = label.rsplit_once('-')?;
     (plain.chars().count() > 1).then_some(plain)
 }
 
-/// A slip of the keyboard: one or two letters.
+/// Whether the hosts differ by a typing error: one or two letters.
 fn is_similar(host: &str, other: &str) -> bool {
     let least = host.len().min(other.len());
     if host.len().max(other.len()) > LONG || least < 6 || host.len().abs_diff(other.len()) > 2 {
@@ -242,11 +243,11 @@ fn words(origin: &Origin, entry: &Origin, why: Miss) -> String {
             port(entry)
         ),
         Miss::Spelling => {
-            "the origin came in raw letters; browsers send the entry's punycode".to_owned()
+            "the origin came as raw Unicode; browsers send the entry's punycode".to_owned()
         }
         Miss::TrailingDot => "only one of the two host names ends with a dot".to_owned(),
         Miss::HostAlias => format!(
-            "{} and {} are the same machine and different origins",
+            "{} and {} are the same machine, but different origins",
             origin.host(),
             entry.host()
         ),
@@ -288,7 +289,7 @@ fn of_dead(origin: &Origin, dead: &DeadEntry) -> Option<(u8, NearestEntry)> {
             origin.as_str().starts_with(&front.to_lowercase())
                 && origin.as_str().ends_with(&back.to_lowercase())
         };
-        let why = "the gateway has no wildcards but \"*\" alone: each host needs an entry";
+        let why = "the gateway knows no wildcard except \"*\" alone: each host needs an entry";
         return fits(front).then(|| (5, said(text, Miss::Wildcard, why)));
     }
     if dead.meant.as_ref() != Some(origin) {

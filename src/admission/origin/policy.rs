@@ -1,9 +1,9 @@
 //! Whether a request's origin may pass.
 //!
-//! Only WebSocket upgrades are asked. For those the browser enforces nothing: any page may open
-//! one to any host, with the cookies of that host (cross-site WebSocket hijacking), and says only
-//! by its Origin where it comes from. A plain request from another origin is governed by what the
-//! gateway answers to it (CORS), and the gateway does not compare origins there either.
+//! Only WebSocket upgrades are checked. For those the browser enforces nothing: any page may open
+//! one to any host, with the cookies of that host (cross-site WebSocket hijacking), and only its
+//! Origin says where it comes from. For a plain request from another origin, the browser enforces
+//! the gateway's answer (CORS), and the gateway does not compare origins there either.
 
 use std::fmt;
 
@@ -16,15 +16,15 @@ use super::nearest::{self, Entries};
 use super::{Origin, OriginError};
 use crate::session::record::{DeniedKey, NearestEntry, OriginDecision as Decision};
 
-/// What is done with the answer.
+/// What is done with an origin that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// What is not allowed is refused.
+    /// It is refused.
     Enforce,
-    /// What is not allowed is recorded and let through.
+    /// It is recorded and let through.
     Report,
-    /// Nothing is asked.
+    /// Origins are not checked.
     Off,
 }
 
@@ -52,28 +52,28 @@ pub struct Policy<'a> {
     pub deny_missing: bool,
 }
 
-/// What of a request decides.
+/// The parts of a request that decide.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// Every Origin header's value.
     pub origins: &'a [&'a [u8]],
-    /// What the gateway's own rules look at beside.
+    /// The other parts that the gateway's own rules read.
     pub around: Around<'a>,
     /// It asks for a WebSocket.
     pub upgrade: bool,
 }
 
-/// Which part of the policy a refusal comes from.
+/// The part of the policy that a refusal comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// The origin is not allowed.
     Allowed,
-    /// There is none.
+    /// There is no origin.
     Missing,
 }
 
 impl Key {
-    /// As a record has it.
+    /// As recorded.
     #[must_use]
     pub fn denied(self) -> DeniedKey {
         match self {
@@ -83,28 +83,28 @@ impl Key {
     }
 }
 
-/// What came of it.
+/// The result for one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruling {
     /// What our lists say.
     pub decision: Decision,
-    /// Why not, when the decision is `denied` or `would_deny`.
+    /// Why it is refused, if the decision is `denied` or `would_deny`.
     pub key: Option<Key>,
     /// The origin, if it is one; `Ok(None)` when there is none.
     pub origin: Result<Option<Origin>, OriginError>,
     /// The entry or rule that allows it.
     pub rule: Option<String>,
-    /// The entry that it just missed.
+    /// The entry that it nearly matched.
     pub nearest: Option<NearestEntry>,
-    /// The gateway's list counts as well: it is the better place for an origin.
+    /// The gateway's list counts as well: it is the better place to add an origin.
     pub with_gateway: bool,
-    /// Our own list allows it, and by its configuration the gateway will not.
+    /// Our own list allows it, but the gateway's configuration does not.
     pub gateway_refuses: bool,
 }
 
 impl Policy<'_> {
     /// The mode in force. Unless configured, a list is enforced as soon as there is one; entries
-    /// that never match count, because whoever wrote them wanted a list.
+    /// that never match count, because their author wanted a list.
     #[must_use]
     pub fn mode(&self) -> Mode {
         let unlisted = self.ours.is_empty() && self.gateway.is_none_or(GatewayList::is_empty);

@@ -1,7 +1,8 @@
-//! How a client whose origin is refused is told: in the body of a 403, or in the reason of a Close.
+//! The text that a client with a refused origin gets: in the body of a 403, or in the reason of a
+//! Close.
 //!
-//! Only a normalised origin, which is ASCII and short, may stand in a line that people paste. What
-//! a client sent otherwise is shown escaped and cut, if at all: it may hold a password.
+//! Only a normalised origin, which is ASCII and short, may be in a line that people paste. Anything
+//! else that a client sent is shown escaped and truncated, if at all: it may hold a password.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use super::policy::{Key, Ruling};
 use super::{Origin, OriginError};
 use crate::session::text::is_plain_origin;
 
-/// Longest close reason in bytes (RFC 6455 section 5.5).
+/// Maximum length of a close reason in bytes (RFC 6455 section 5.5).
 const REASON: usize = 123;
 
 /// The line of our configuration that allows an origin; `None` if it must not be pasted.
@@ -21,7 +22,7 @@ pub(crate) fn line(origin: &str) -> Option<String> {
 /// The line that lets clients without an Origin in.
 pub(crate) const MISSING_LINE: &str = "origins: { missing: allow }";
 
-/// Why it is refused, in one line: for the record and for the first line of the answer.
+/// Why the origin is refused, in one line: for the record and for the first line of the answer.
 #[must_use]
 pub(crate) fn detail(ruling: &Ruling) -> String {
     match (&ruling.origin, ruling.key) {
@@ -35,7 +36,7 @@ pub(crate) fn detail(ruling: &Ruling) -> String {
     }
 }
 
-/// What to do about it, in general words that fit any reader.
+/// What to do about it, in words that fit every kind of client.
 #[must_use]
 pub(crate) fn advice(error: OriginError) -> &'static str {
     match error {
@@ -99,13 +100,14 @@ pub(crate) fn body(ruling: &Ruling, sent: Option<&str>) -> String {
         Some(line) => {
             let _ = write!(
                 text,
-                "\nto let it in, put this into wstap's configuration (beside the entries that are \
-                 there):\n  {line}"
+                "\nto let it in, add this to wstap's configuration (keep the existing entries):\n  \
+                 {line}"
             );
             if ruling.with_gateway && ruling.key == Some(Key::Allowed) {
                 text.push_str(
-                    "\nor put the origin into the gateway's own gateway.controlUi.allowedOrigins, \
-                     which counts here too; without it there the gateway refuses the page",
+                    "\nor add the origin to the gateway's own gateway.controlUi.allowedOrigins, \
+                     which counts here too; unless it is listed there, the gateway refuses the \
+                     page",
                 );
             }
         }
@@ -114,8 +116,8 @@ pub(crate) fn body(ruling: &Ruling, sent: Option<&str>) -> String {
     text
 }
 
-/// The reason of the Close: begins with `wstap: origin`, names the key and the origin, with the
-/// line to add if it has room; at most 123 bytes.
+/// The reason of the Close: begins with `wstap: origin`, names the key and the origin, and gives
+/// the line to add if there is room; at most 123 bytes.
 #[must_use]
 pub(crate) fn reason(ruling: &Ruling) -> String {
     match (&ruling.origin, ruling.key) {
@@ -133,7 +135,7 @@ pub(crate) fn reason(ruling: &Ruling) -> String {
             if origin.len() <= room {
                 return format!("{front}{origin}{back}");
             }
-            // Normalised origins are ASCII. The end of a host says whose it is.
+            // Normalised origins are ASCII. The end of a host shows which domain it belongs to.
             let ellipsis = "…";
             let start = origin.len() - (room - ellipsis.len());
             let end = origin.get(start..).unwrap_or_default();
@@ -204,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(reason(&ruling(origin)), expected);
         }
-        // Of a host that is too long the end stays: it says whose it is.
+        // If a host is too long, its end is kept: it shows which domain the host belongs to.
         let labels = vec!["a".repeat(60); 3].join(".");
         let longest = reason(&ruling(Ok(Some(&format!("https://{labels}.evil.example")))));
         assert_eq!(longest.len(), REASON);

@@ -24,7 +24,8 @@ fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// With a CRC32C behind these TLVs, as its own table says (independent of the crate).
+/// A header with these TLVs and a CRC32C after them, computed bit by bit (independent of the
+/// crate).
 fn with_checksum(tlvs: &[u8]) -> Vec<u8> {
     let payload = [v4_pair(), tlvs.to_vec(), tlv(0x03, &[0; 4])].concat();
     let mut bytes = v2(1, 0x11, &payload);
@@ -40,7 +41,7 @@ fn with_checksum(tlvs: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Everything at once, with something behind it.
+/// Offers everything at once, with some data after it.
 fn read(bytes: &[u8]) -> Result<Header, ProxyFault> {
     let mut reader = Reader::default();
     let (taken, result) = reader.offer(&[bytes, b"\x16\x03\x01"].concat());
@@ -137,16 +138,16 @@ fn version_2_names_the_client() {
 
 #[test]
 fn version_2_without_a_client() {
-    for (command, family, payload, told) in [
+    for (command, family, payload, command_read) in [
         (0, 0x00, Vec::new(), ProxyCommand::Local),
-        // Whatever stands there is nobody's.
+        // Such an address belongs to no client.
         (0, 0x11, v4_pair(), ProxyCommand::Local),
         (1, 0x00, vec![1, 2, 3], ProxyCommand::Unknown),
         (1, 0x31, vec![b'x'; 216], ProxyCommand::Unknown),
     ] {
         let header = read(&v2(command, family, &payload)).unwrap();
         assert_eq!(header.client, None);
-        assert_eq!(header.facts.command, Some(told));
+        assert_eq!(header.facts.command, Some(command_read));
         assert_eq!(header.facts.source, None);
     }
 }
@@ -182,7 +183,8 @@ fn version_2_is_read_strictly() {
         kind(&v2(1, 0x11, &padded(most + 1))),
         ProxyFaultKind::TooLong
     );
-    // By the length alone: nobody waits for, or holds, what was only promised.
+    // Refused by the length alone, without waiting for the promised bytes or allocating room for
+    // them.
     let mut promise = v2(1, 0x11, &[]);
     promise[14..].copy_from_slice(&[0xff, 0xff]);
     assert_eq!(kind(&promise), ProxyFaultKind::TooLong);
@@ -213,7 +215,7 @@ fn tlvs_are_facts_and_the_checksum_counts() {
     let inner = facts.tls.unwrap();
     assert_eq!(inner.version.unwrap().as_str(), "TLSv1.3");
     assert!(inner.client_verified);
-    // Each byte counts, but for the one that says that there is a checksum.
+    // Every byte counts, except the one that says that there is a checksum.
     for place in (16..right.len()).filter(|place| *place != right.len() - 7) {
         let mut wrong = right.clone();
         wrong[place] ^= 0x10;
@@ -224,7 +226,7 @@ fn tlvs_are_facts_and_the_checksum_counts() {
     assert_eq!(kind(&wrong), ProxyFaultKind::Checksum);
 }
 
-/// As many as fit: each of no length, and each of those that keep a text.
+/// As many TLVs as fit: empty ones, and ones whose text is kept.
 #[test]
 fn many_tlvs_are_read_once() {
     for one in [tlv(0x04, b""), tlv(0x02, b"a.example"), tlv(0x20, &[1; 8])] {
@@ -285,7 +287,7 @@ proptest! {
         let mut whole = Reader::default();
         let (taken, expected) = whole.offer(&all);
         prop_assert!(taken <= all.len() && whole.have.len() <= MAX_LENGTH);
-        // In pieces; what is not taken is seen again, as peeking does.
+        // In pieces; bytes that are not taken are offered again, as with peeking.
         let mut pieces = Reader::default();
         let (mut from, mut to) = (0, 0);
         let mut found = None;

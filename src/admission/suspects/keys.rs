@@ -1,9 +1,9 @@
 //! Decides which texts look like keys: random or signed.
 //!
 //! A text is split at every character that is not a letter or digit. Words, numbers, camel case and
-//! short digests are pieces of names. A piece that mixes letters and digits, or upper and lower case,
-//! without order is a piece of a key. So the page's own `chat-page-registration-s2YVszJl.js` is a name,
-//! and the 24 characters of a webhook are a key, with or without dashes.
+//! short digests are pieces of names. A piece that mixes letters and digits, or upper and lower
+//! case, irregularly is a piece of a key. So the page's own `chat-page-registration-s2YVszJl.js` is
+//! a name, and the 24 characters of a webhook are a key, with or without dashes.
 
 use super::jwt::find_jwt;
 
@@ -59,7 +59,7 @@ pub(in crate::admission) fn is_worded(text: &str) -> bool {
 /// (`name-Hash.js`, `main.5d41402abc4b2a76b9719d911017c592.css.map`, `x.woff2`, `y.js.br`). Documents and
 /// media have short digests only: a longer one may be the key of a shared link.
 pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
-    /// What bundlers name by a digest of any length.
+    /// Extensions of files that bundlers name by a digest of any length.
     const BUILT: [&str; 12] = [
         "js",
         "mjs",
@@ -74,14 +74,14 @@ pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
         "eot",
         "webmanifest",
     ];
-    /// Documents and media, which anyone may share by a link whose name is the key.
+    /// Extensions of documents and media, which anyone may share by a link whose name is the key.
     const SHARED: [&str; 12] = [
         "svg", "png", "jpg", "jpeg", "gif", "webp", "avif", "ico", "html", "txt", "mp3", "md",
     ];
     const PACKED: [&str; 3] = [".br", ".gz", ".zst"];
     /// Longest base64 digest that is shorter than SHA-256.
     const DIGEST: usize = 32;
-    /// The longest one in the name of a document: bundlers take 8 characters, or 10.
+    /// The longest digest in the name of a document: bundlers take 8 or 10 characters.
     const SHORT_DIGEST: usize = 12;
     let name = PACKED
         .iter()

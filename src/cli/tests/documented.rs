@@ -1,4 +1,4 @@
-//! Every `wstap …` command line that is written down is one that the program takes.
+//! The program accepts every `wstap …` command line in the documentation.
 
 use std::ffi::OsString;
 use std::fs;
@@ -59,7 +59,7 @@ fn a_wrong_command_line_is_found_wherever_it_is_written() {
     ];
     let expected = expected.map(|(line, ok)| (line.to_owned(), ok));
     assert_eq!(found, expected);
-    // Placeholders, alternatives and what may be left out.
+    // Placeholders, alternatives and optional parts.
     for line in [
         "wstap explain RULE|SESSION-ID|FILE",
         "wstap serve --output line|json|none",
@@ -105,7 +105,7 @@ fn commands(file: &str, text: &str) -> Vec<Written> {
             .strip_prefix("ExecStart=")
             .or(bare.strip_prefix("ExecReload="));
         if !fenced && unit.is_none() {
-            // A code span may go on in the next line; in a comment behind its mark.
+            // A code span may continue on the next line; in a comment, after its mark.
             prose.push_str(bare.trim_start_matches("# "));
             prose.push('\n');
             continue;
@@ -130,7 +130,7 @@ fn commands(file: &str, text: &str) -> Vec<Written> {
     found
 }
 
-/// Those in backquotes: `wstap` and at least one word.
+/// The command lines in backquotes: `wstap` and at least one word.
 fn spans(file: &str, first: usize, prose: &str, found: &mut Vec<Written>) {
     let mut at = first;
     for (index, part) in prose.split('`').enumerate() {
@@ -145,7 +145,7 @@ fn spans(file: &str, first: usize, prose: &str, found: &mut Vec<Written>) {
     }
 }
 
-/// The part of a shell's line that starts the program.
+/// The part of a shell line that starts the program.
 fn in_a_shell(line: &str) -> Option<String> {
     let ends = ["|", "#", ">", "2>", "<", "&&", ";", "&"];
     let mut words = line.split_whitespace().peekable();
@@ -165,19 +165,20 @@ fn in_a_shell(line: &str) -> Option<String> {
     }
     let words: Vec<&str> = words.take_while(|word| !ends.contains(word)).collect();
     let first = words.first()?;
-    // `wstap 0.1.0` is what it prints, and a word of a sentence is no command.
+    // `wstap 0.1.0` is output, and a word in a sentence is not a command.
     let is_output = first.starts_with(|c: char| c.is_ascii_digit());
     (!is_output).then(|| format!("wstap {}", words.join(" ")))
 }
 
-/// Placeholders are texts, and mostly what a flag takes; the first of alternatives counts.
+/// Replaces placeholders by values that most flags accept; of several alternatives the first
+/// counts.
 fn parses(line: &str) -> Result<(), String> {
     let mut args: Vec<String> = Vec::new();
     let mut depth = 0_i32;
     let mut skips = false;
     let mut quoted = None::<String>;
     for word in line.split_whitespace() {
-        // A text in quotes is one argument.
+        // A quoted text is one argument.
         if let Some(text) = &mut quoted {
             text.push(' ');
             text.push_str(word.trim_end_matches('"'));
@@ -203,7 +204,7 @@ fn parses(line: &str) -> Result<(), String> {
         }
         skips &= depth > 0;
     }
-    // A command's name alone names the command.
+    // A command's name alone only refers to the command.
     let names = parser(80)
         .get_subcommands()
         .any(|command| Some(command.get_name()) == args.get(1).map(String::as_str));

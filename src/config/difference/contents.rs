@@ -1,12 +1,12 @@
-//! What differs in the files that a configuration names, where their paths stay the same. Another
-//! first certificate is told elsewhere, with both fingerprints.
+//! Differences in the files that a configuration names, where their paths are the same. A different
+//! first certificate is reported elsewhere, with both fingerprints.
 
 use crate::config::identity::Identity;
 use crate::config::listener::{Listener, ListenerTls};
 use crate::config::resolved::Config;
 
-/// Keys whose files have other contents, and what is other. `pairs`: the place in `new` of each
-/// listener of `old`.
+/// Keys whose files have different contents, and the difference. `pairs` has the index in `new` of
+/// each listener of `old`.
 pub(super) fn differences(
     old: &Config,
     new: &Config,
@@ -21,7 +21,7 @@ pub(super) fn differences(
         }
     }
     if old.gateway.tls().ca() != new.gateway.tls().ca() {
-        let text = "the file has other certificates";
+        let text = "the file has different certificates";
         found.push(("gateway.tls.ca".to_owned(), text));
     }
     found
@@ -35,11 +35,11 @@ fn client_auth(
     let mut found = Vec::new();
     if let (Some(old), Some(new)) = (of(old), of(new)) {
         if !old.trusts_like(&new) {
-            let text = "the file has other certificates";
+            let text = "the file has different certificates";
             found.push(("client_auth.ca".to_owned(), text));
         }
         if !old.refuses_like(&new) {
-            let text = "the file has other revocation lists";
+            let text = "the file has different revocation lists";
             found.push(("client_auth.crl".to_owned(), text));
         }
     }
@@ -56,7 +56,7 @@ fn chains(old: &Listener, new: &Listener) -> impl Iterator<Item = (String, &'sta
         .map(|(position, _)| position)
         .collect();
     which.into_iter().map(|position| {
-        let text = "the file has other certificates behind the first";
+        let text = "the file has different certificates after the first";
         (format!("certificates[{position}].cert"), text)
     })
 }

@@ -1,12 +1,12 @@
-//! What a file holds in place of what was looked for: somebody swapped two paths, or took the
+//! What a file contains instead of the expected section: two paths were swapped, or the file is in
 //! binary form.
 
-/// What there is in a file that has not the section in question.
+/// The contents of a file that lacks the expected section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// Nothing, or blanks.
+    /// Empty, or only blanks.
     Nothing,
-    /// ASN.1 without PEM around it.
+    /// ASN.1 without PEM encoding.
     Der,
     /// A certificate.
     Certificate,
@@ -19,7 +19,7 @@ pub enum Contents {
 }
 
 impl Contents {
-    /// The words for "found", when `section` was wanted.
+    /// The words after "found" in an error that expected `section`.
     pub(super) fn instead_of(self, section: &str) -> String {
         match self {
             Self::Nothing => "an empty file".to_owned(),
@@ -32,12 +32,12 @@ impl Contents {
     }
 }
 
-/// Looks at the labels only: what is between them may be a key.
+/// Only looks at the labels: the text between them may be a key.
 pub(super) fn of(bytes: &[u8]) -> Contents {
     if bytes.trim_ascii().is_empty() {
         return Contents::Nothing;
     }
-    // A SEQUENCE with a length in the long form: every certificate and nearly every key.
+    // A SEQUENCE with its length in long form: every certificate and nearly every key.
     if matches!(bytes, [0x30, 0x81..=0x83, ..]) {
         return Contents::Der;
     }

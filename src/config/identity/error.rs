@@ -1,4 +1,4 @@
-//! What can be wrong with a certificate, a key or a revocation list, in words that name the cure.
+//! Mistakes in a certificate, a key or a revocation list, in words that name the fix.
 
 use std::fmt;
 use std::io;
@@ -48,25 +48,26 @@ pub enum Fault {
     Unreadable(io::Error),
     /// The file is not valid PEM.
     BadPem(String),
-    /// No `CERTIFICATE` section; what there is instead.
+    /// No `CERTIFICATE` section, and what the file contains instead.
     NoCertificate(Contents),
-    /// No `X509 CRL` section; what there is instead.
+    /// No `X509 CRL` section, and what the file contains instead.
     NoRevocations(Contents),
-    /// A certificate that has no place in the chain.
+    /// A certificate that does not belong at its position in the chain.
     OutOfOrder(Stray),
     /// A certificate that cannot be used; the reason.
     BadCertificate(String),
-    /// No private key section; what there is instead.
+    /// No private key section, and what the file contains instead.
     NoKey(Contents),
     /// The private key is protected by a pass phrase.
     EncryptedKey,
-    /// A key of a kind or size that the TLS library does not sign with; the reason.
+    /// A key of a type or size that the TLS library does not sign with; the reason.
     UnsupportedKey(String),
     /// The key belongs to another certificate.
     Mismatch {
         /// The certificate file.
         cert: PathBuf,
-        /// Where in that file (from 1) the certificate of this key stands, if it does.
+        /// Position in that file (from 1) of the certificate that belongs to this key, if it is
+        /// there.
         position: Option<usize>,
     },
 }
@@ -80,13 +81,13 @@ impl IdentityError {
         }
     }
 
-    /// Which of the two files is at fault; a mismatch is the key's.
+    /// Which of the two files is at fault; for a mismatch it is the key.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// What is wrong with it.
+    /// The mistake in it.
     #[must_use]
     pub fn fault(&self) -> &Fault {
         &self.fault

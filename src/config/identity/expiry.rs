@@ -1,31 +1,31 @@
-//! How near a certificate is to its end.
+//! How close a certificate is to its expiry.
 //!
-//! The usual 30, 7 and 1 day, but of a short-lived certificate never more than a fixed part of its
-//! life: one that lives for six days is renewed every other day and must not warn always. Whoever
-//! renews when a third is left, as ACME clients do, hears nothing.
+//! The usual 30, 7 and 1 day, but for a short-lived certificate never more than a fixed part of its
+//! life: one that lives for six days is renewed every other day and must not always warn. If it is
+//! renewed when a third is left, as ACME clients do, no warning is given.
 
 use jiff::{SignedDuration, Timestamp};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How near the end of a certificate's validity is.
+/// How close the end of a certificate's validity is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Far.
+    /// Far away.
     Fine,
-    /// 30 days, or a quarter of its life.
+    /// Less than 30 days and less than a quarter of its life are left.
     Soon,
-    /// 7 days, or a twelfth of its life.
+    /// Less than 7 days and less than a twelfth of its life are left.
     VerySoon,
-    /// A day, or a ninetieth of its life.
+    /// Less than a day and less than a ninetieth of its life are left.
     Last,
-    /// It has begun too early.
+    /// Its validity has not begun.
     NotYet,
-    /// Past.
+    /// It has expired.
     Expired,
 }
 
-/// Where a certificate stands at `now`.
+/// The stage of a certificate at `now`.
 #[must_use]
 pub fn stage(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Stage {
     if now > not_after {
@@ -48,7 +48,7 @@ pub fn stage(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Sta
     }
 }
 
-/// What is to be said of it, if anything.
+/// The warning about the certificate, if there is one.
 #[must_use]
 pub fn warning(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Option<String> {
     let left = not_after.duration_since(now);
@@ -85,10 +85,10 @@ mod tests {
         assert_eq!(at(365, 23), Stage::Last);
         assert_eq!(at(365, -1), Stage::Expired);
         assert_eq!(at(365, 366 * 24), Stage::NotYet);
-        // 90 days: an ACME client renews with 30 left.
+        // 90 days: an ACME client renews when 30 are left.
         assert_eq!(at(90, 29 * 24), Stage::Fine);
         assert_eq!(at(90, 22 * 24), Stage::Soon);
-        // Six days, renewed with two left.
+        // Six days, renewed when two are left.
         assert_eq!(at(6, 2 * 24), Stage::Fine);
         assert_eq!(at(6, 35), Stage::Soon);
         assert_eq!(at(6, 11), Stage::VerySoon);

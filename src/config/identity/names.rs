@@ -1,33 +1,33 @@
-//! Which server names (SNI, RFC 6066 section 3) a certificate is for, and what follows when several
-//! certificates are for the same one.
+//! Which server names (SNI, RFC 6066 section 3) a certificate is for, and which certificate is used
+//! if several are for the same name.
 //!
-//! Names are compared as RFC 6125 section 6.4 says: without regard to case, and a `*` stands for
-//! exactly one whole label, the first. Addresses are never asked for by SNI.
+//! Names are compared as in RFC 6125 section 6.4: without regard to case, and with `*` for exactly
+//! one whole label, the first one. SNI never contains addresses.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Identity, KeyKind};
 
-/// How a name is compared: lower case, no dot at the end.
+/// The form in which names are compared: lower case, no dot at the end.
 #[must_use]
 pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// Whether two names are of different hosts.
+/// Whether two names are for different hosts.
 #[must_use]
 pub fn differ(one: &str, other: &str) -> bool {
     normal(one) != normal(other)
 }
 
-/// Whether a certificate's name is a wildcard: then the part that follows `*.`.
+/// The part after `*.` if a certificate's name is a wildcard.
 #[must_use]
 pub fn wildcard(pattern: &str) -> Option<&str> {
     pattern.strip_prefix("*.").filter(|rest| !rest.is_empty())
 }
 
-/// Whether a certificate's name covers this one; both may be written in any way.
+/// Whether a certificate's name covers this one; neither needs to be normalised.
 #[must_use]
 pub fn covers(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (normal(pattern), normal(name));
@@ -39,7 +39,7 @@ pub fn covers(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The names of a certificate that a client can ask for.
+/// The names of a certificate that a client can ask for by SNI.
 pub fn asked_for(identity: &Identity) -> impl Iterator<Item = String> {
     identity
         .names
@@ -48,8 +48,8 @@ pub fn asked_for(identity: &Identity) -> impl Iterator<Item = String> {
         .map(|name| normal(name))
 }
 
-/// The certificates that a client gets when it asks for no name, or for one that nobody has: the
-/// first, then those that share a name with it and have another kind of key.
+/// The certificates for a client that asks for no name, or for one that no certificate has: the
+/// first, then those that share a name with it and have another type of key.
 #[must_use]
 pub fn defaults(identities: &[Identity]) -> Vec<usize> {
     let Some(first) = identities.first() else {
@@ -68,17 +68,17 @@ pub fn defaults(identities: &[Identity]) -> Vec<usize> {
     chosen
 }
 
-/// Names of a certificate that have no effect, because an earlier certificate with the same kind of
+/// Names of a certificate that have no effect, because an earlier certificate with the same type of
 /// key has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
-    /// Which certificate, counted from 0.
+    /// Position of the certificate, counted from 0.
     pub position: usize,
-    /// The first one that has one of them.
+    /// The first earlier certificate that has one of the names.
     pub earlier: usize,
     /// The names.
     pub names: Vec<String>,
-    /// No client can ever get this certificate.
+    /// Whether no client can ever get this certificate.
     pub never_chosen: bool,
 }
 

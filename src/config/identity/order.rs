@@ -1,8 +1,8 @@
-//! Whether the certificates of a file make a chain.
+//! Whether the certificates of a file form a chain.
 //!
-//! RFC 8446 section 4.4.2: each certificate certifies one that came before it. Some clients put a
-//! wrong order right and others do not, so it works in the browser and fails in the command line
-//! tool. Several issuers of the same certificate (cross-signing) are fine.
+//! RFC 8446 section 4.4.2: each certificate certifies one that came before it. Some clients correct
+//! a wrong order and others do not, so it works in the browser and fails in the command line tool.
+//! Several issuers of the same certificate (cross-signing) are fine.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::error::X509Error;
@@ -10,14 +10,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::error::quoted;
 
-/// A certificate that certifies none before it.
+/// A certificate that certifies none of those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Where it stands, counted from 1.
+    /// Its position, counted from 1.
     pub position: usize,
-    /// Who it is.
+    /// Its subject.
     pub subject: String,
-    /// Who should stand there: the issuer of the one before.
+    /// The expected subject: the issuer of the certificate before it.
     pub wanted: String,
 }
 
@@ -31,8 +31,8 @@ impl Stray {
     }
 }
 
-/// The first certificate that is out of place. One that cannot be read is left to the clients: it
-/// may be of a kind that is newer than we are.
+/// The first certificate that is out of place. A certificate that cannot be parsed is left to the
+/// clients: it may be of a newer kind than we know.
 pub(super) fn stray(chain: &[CertificateDer<'_>]) -> Option<Stray> {
     let mut before: Vec<X509Certificate<'_>> = Vec::new();
     for (index, der) in chain.iter().enumerate() {

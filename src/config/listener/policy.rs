@@ -1,4 +1,4 @@
-//! What a listener demands of TLS clients, besides that they ask for a certificate of ours.
+//! What a listener requires of TLS clients.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::config::error::{Complaint, quoted};
 use crate::config::scalar::FromScalar;
 use crate::crypto;
 
-/// What a listener demands of TLS clients.
+/// What a listener requires of TLS clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsPolicy {
     /// The oldest version of TLS.
     pub min_version: MinVersion,
-    /// Whether clients show certificates of their own.
+    /// Whether clients must, or may, show a certificate.
     pub client_auth: Option<ClientAuth>,
-    /// Whether HTTP/2 is offered: `http2.enabled`, which is one for all listeners.
+    /// Whether HTTP/2 is offered: `http2.enabled`, the same for all listeners.
     pub http2: bool,
 }
 
-/// The oldest version of TLS that is spoken.
+/// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MinVersion {
     /// TLS 1.2 and 1.3.
@@ -61,31 +61,31 @@ impl FromScalar for MinVersion {
     }
 }
 
-/// Whether a client has to show a certificate.
+/// Whether a client must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuthMode {
-    /// It need not, but one that it shows has to be good.
+    /// A client need not show one, but one that it shows must be valid.
     Optional,
-    /// Without one there is no connection.
+    /// Without a valid certificate, the connection is refused.
     #[default]
     Required,
 }
 
-/// Which client certificates are good.
+/// Which client certificates are accepted.
 #[derive(Clone)]
 pub struct ClientAuth {
-    /// Whether one has to be shown.
+    /// Whether a certificate is required.
     pub mode: ClientAuthMode,
-    /// Checks them.
+    /// Verifies the certificates.
     pub verifier: Arc<dyn ClientCertVerifier>,
-    /// Of the roots that it trusts.
+    /// Digest of the trusted roots.
     roots: [u8; 32],
-    /// Of what it takes for revoked.
+    /// Digest of the revocation lists.
     revoked: [u8; 32],
 }
 
-/// Equal for equal certificates and lists.
+/// A digest; equal for equal certificates and lists.
 fn digest<'a>(all: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for der in all {
@@ -96,9 +96,9 @@ fn digest<'a>(all: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
 }
 
 impl ClientAuth {
-    /// Trusts the roots of `ca`, and refuses what `crls` revoke. With revocation lists there has to
-    /// be one of each CA that signs clients' certificates; those of other certificates of the chain
-    /// are not asked for.
+    /// Trusts the roots of `ca`, and refuses certificates that `crls` revoke. With revocation
+    /// lists, there must be one for each CA that signs clients' certificates; none are needed for
+    /// the other certificates of the chain.
     pub(in crate::config) fn new(
         mode: ClientAuthMode,
         ca: Vec<CertificateDer<'static>>,
@@ -127,12 +127,12 @@ impl ClientAuth {
         })
     }
 
-    /// The same CAs, whatever else.
+    /// Whether both trust the same CAs.
     pub(in crate::config) fn trusts_like(&self, other: &Self) -> bool {
         self.roots == other.roots
     }
 
-    /// The same revocation lists, whatever else.
+    /// Whether both use the same revocation lists.
     pub(in crate::config) fn refuses_like(&self, other: &Self) -> bool {
         self.revoked == other.revoked
     }

@@ -1,8 +1,8 @@
 //! Entries that are not origins because of how they were written: several in one, quotes,
 //! templates.
 //!
-//! Variables and flags are where this happens: Docker's `--env-file` keeps quotes, people separate
-//! lists as other programs do, and an unexpanded variable arrives as `${NAME}`.
+//! This mostly happens in variables and flags: Docker's `--env-file` keeps quotes, people use the
+//! separators of other programs, and an unexpanded variable arrives as `${NAME}`.
 
 use super::correction::{EXPECTED, correct, shown};
 use crate::config::error::Complaint;
@@ -17,7 +17,7 @@ pub(super) enum EntrySource {
     Override(OverrideSource),
 }
 
-/// What is wrong with such an entry, and the corrected line; `None` for all other entries.
+/// The mistake in such an entry, with the corrected line; `None` for all other entries.
 pub(super) fn complaint(text: &str, place: EntrySource) -> Option<Complaint> {
     let text = text.trim();
     if is_template(text) {
@@ -125,7 +125,7 @@ fn bare(text: &str) -> &str {
     let text = text.trim();
     let opened = text.strip_prefix('[').unwrap_or(text);
     let inner = opened.trim_matches(quotes);
-    // `https://[::1]` ends with a bracket of its own.
+    // `https://[::1]` ends with a bracket that belongs to it.
     match inner.strip_suffix(']') {
         Some(rest) if rest.ends_with(quotes) || !rest.contains("//[") => rest.trim_matches(quotes),
         _ => inner,

@@ -1,4 +1,4 @@
-//! The nearest origin to what somebody wrote, and how an entry is shown.
+//! The nearest valid origin to an entry, and how an entry is shown.
 
 use url::{Position, Url};
 
@@ -6,11 +6,11 @@ use crate::admission::origin::{Origin, normalise};
 use crate::config::address;
 use crate::config::error::{Complaint, quoted};
 
-/// What an entry has to be, besides `"*"`.
+/// What an entry must be, besides `"*"`.
 pub(super) const EXPECTED: &str =
     "an origin `scheme://host[:port]`, such as `https://claw.example.com`, or `\"*\"`";
 
-/// The nearest origin to what was written, and what was wrong with that.
+/// The nearest valid origin to the text, and the mistakes in the text.
 pub(super) fn correct(text: &str) -> Result<(Origin, Vec<&'static str>), Complaint> {
     let mut faults = Vec::new();
     let trimmed = text.trim();
@@ -66,7 +66,7 @@ pub(super) fn correct(text: &str) -> Result<(Origin, Vec<&'static str>), Complai
     let port = url
         .port()
         .map_or_else(String::new, |port| format!(":{port}"));
-    // The same reading as that of the header it will be compared with.
+    // Parsed in the same way as the header that it will be compared with.
     let corrected = format!("{scheme}://{canonical}{port}");
     let origin = normalise(corrected.as_bytes()).map_err(|_| wrong())?;
     Ok((origin, faults))

@@ -17,12 +17,12 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Deeper nesting is not read: the parser is recursive.
 const MAX_DEPTH: usize = 64;
 
-/// Most entries that are read.
+/// Maximum number of entries that are read.
 const MAX_ENTRIES: usize = 10_000;
 
 const KEY: &str = "gateway.controlUi.allowedOrigins";
 
-/// The file as it was read.
+/// The file as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayFile {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct GatewayFile {
 impl GatewayFile {
     /// Reads the file. A file without the key is an empty list.
     pub(in crate::config) fn read(path: &Path) -> Result<Self, Complaint> {
-        // Taken before reading: what is written meanwhile shows as a change.
+        // Taken before reading, so that anything written meanwhile shows as a change.
         let stamp = Stamp::of(path);
         let text = text(path)?;
         let (list, host_fallback, includes) = understand(&text, path)?;
@@ -48,44 +48,44 @@ impl GatewayFile {
         })
     }
 
-    /// Reads it again; the error says what is wrong with it now.
+    /// Reads the file again; the error is the mistake that it has now.
     pub fn read_again(&self) -> Result<Self, String> {
         Self::read(&self.path).map_err(|complaint| {
             format!("expected {}, found {}", complaint.expected, complaint.found)
         })
     }
 
-    /// Where it is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it says of origins.
+    /// Its list of origins.
     #[must_use]
     pub fn list(&self) -> &GatewayList {
         &self.list
     }
 
-    /// `dangerouslyAllowHostHeaderOriginFallback` is set.
+    /// Whether `dangerouslyAllowHostHeaderOriginFallback` is set.
     #[must_use]
     pub fn host_fallback(&self) -> bool {
         self.host_fallback
     }
 
-    /// It includes other files, which are not read.
+    /// Whether it includes other files, which are not read.
     #[must_use]
     pub fn includes(&self) -> bool {
         self.includes
     }
 
-    /// The file that was read; `None` if it was not there any more.
+    /// The stamp of the file that was read; `None` if the file was no longer there.
     #[must_use]
     pub fn stamp(&self) -> Option<Stamp> {
         self.stamp
     }
 
-    /// What stands at the path now.
+    /// The stamp of the file at the path now.
     #[must_use]
     pub fn stamp_now(&self) -> Option<Stamp> {
         Stamp::of(&self.path)
@@ -124,7 +124,7 @@ fn understand(text: &str, path: &Path) -> Result<(GatewayList, bool, bool), Comp
         return Err(wrong(format!("{shown}, which is nested too deeply")));
     }
     let root: Value = json5::from_str(text).map_err(|error| {
-        // Only the kind of the mistake: other texts of the parser may quote a value.
+        // Only the kind of mistake: other texts of the parser may quote a value.
         let kind = error
             .code()
             .map_or_else(|| "a mistake".to_owned(), |code| code.to_string());
@@ -191,7 +191,7 @@ fn understand(text: &str, path: &Path) -> Result<(GatewayList, bool, bool), Comp
     ))
 }
 
-/// What a value is; the value itself may be a secret.
+/// The type of a value; the value itself may be a secret.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",

@@ -1,4 +1,4 @@
-//! What is legal but odd about `origins`: key path and message of each warning.
+//! Legal but odd settings of `origins`: key path and message of each warning.
 
 use super::gateway_file::GatewayFile;
 use super::{DenyWith, MissingOrigin, Origins};
@@ -6,7 +6,7 @@ use crate::admission::origin::gateway::DeadEntry;
 use crate::admission::origin::policy::Mode;
 use crate::session::record::Miss;
 
-/// Entries that are told of one by one.
+/// Maximum number of entries with a warning of their own.
 const MOST: usize = 20;
 
 /// Everything odd, each as key path and message.
@@ -68,8 +68,8 @@ pub(in crate::config) fn odd(origins: &Origins) -> Vec<(&'static str, String)> {
 }
 
 impl GatewayFile {
-    /// What is odd about it: entries that never match, with the corrected line, and the like. It is reported at
-    /// the start, and when the file has changed.
+    /// The odd things about it: entries that never match, with the corrected line, and the like.
+    /// Reported at the start, and when the file has changed.
     #[must_use]
     pub fn odd(&self) -> Vec<String> {
         let list = self.list().dead();
@@ -107,9 +107,9 @@ fn dead(dead: &DeadEntry) -> String {
     let never = match dead.why {
         Miss::TrailingSlash => "ends with a slash",
         Miss::DefaultPort => "names the default port",
-        Miss::Wildcard => "has a wildcard, which there is not but for \"*\" alone",
+        Miss::Wildcard => "has a wildcard, and the only wildcard is \"*\" alone",
         Miss::Scheme => "has no scheme",
-        Miss::Path => "has more than an origin",
+        Miss::Path => "is more than an origin",
         Miss::Userinfo => "has a user name",
         Miss::List => "is a list; each origin needs an entry of its own",
         Miss::Null => "is `null`, which proves nothing and is never let in",
@@ -120,7 +120,7 @@ fn dead(dead: &DeadEntry) -> String {
             );
         }
         Miss::Spelling => "is not written as browsers write it",
-        _ => "is no origin",
+        _ => "is not an origin",
     };
     let instead = match (&dead.meant, dead.why) {
         (Some(meant), _) => format!(": write \"{meant}\""),

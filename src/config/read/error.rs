@@ -1,4 +1,4 @@
-//! The deserialiser's error: what serde's `derive` says, in our words.
+//! The deserialiser's error: the errors of serde's `derive`, in our words.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{self, Expected, Unexpected};
 
 use crate::config::suggest;
 
-/// A mistake on its way up: it is fresh until the nearest node has noted it with its place.
+/// A mistake on its way up: it is fresh until the nearest node has recorded it with its position.
 #[derive(Debug)]
 pub(super) enum ReadError {
     Fresh { expected: String, found: String },

@@ -30,7 +30,7 @@ impl Resolver<'_> {
             read.map_err(|complaint| self.errors.push(complaint.at(&spot)))
                 .ok()
         });
-        // The error of the same place, whoever chose the address.
+        // The error has the same position, wherever the address was set.
         let place: Box<dyn Fn(Complaint) -> ConfigError>;
         let listen = if let Some(given) = given {
             let source = given.source;

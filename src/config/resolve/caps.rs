@@ -6,7 +6,7 @@ use crate::config::scalar::Scalar;
 use crate::config::schema::SessionCapsSchema;
 use crate::session::caps::{Caps, Rate};
 
-/// How many seconds' worth may come at once, unless it is said.
+/// Default burst: what the rate allows in this many seconds.
 const BURST_S: u64 = 10;
 
 impl Resolver<'_> {

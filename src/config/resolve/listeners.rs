@@ -103,7 +103,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Nobody in the list would mean that the section does nothing: a mistake.
+    /// With an empty list the section would do nothing: a mistake.
     fn proxy_protocol(&mut self, section: At<ProxyProtocolSchema>) -> Option<Trusted> {
         let At { spot, value } = section;
         let expected = "the addresses or networks of the proxies that send it";

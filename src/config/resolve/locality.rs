@@ -1,5 +1,5 @@
-//! The guard before `gateway.forwarded: none` and `pass`: on the gateway's own host a request
-//! without attribution headers is a local one, whoever sent it to us.
+//! The check for `gateway.forwarded: none` and `pass`: on the gateway's own host, a request without
+//! attribution headers counts as local, whoever sent it to us.
 
 use crate::admission::forwarded::Mode;
 use crate::config::error::ConfigError;
@@ -11,7 +11,7 @@ const EXPECTED: &str = "`auto` (or `allow_remote_as_local: true` beside it, whic
                         take every client for local)";
 
 /// The error for a gateway on this host, in a mode that would make remote clients local there.
-/// `pass` does only where somebody else can connect: our own host's clients are local anyway.
+/// `pass` does so only if other hosts can connect: clients on our own host are local anyway.
 pub(super) fn only_elsewhere(mode: &At<Mode>, listeners: &[Listener]) -> Option<ConfigError> {
     let reachable = listeners
         .iter()
@@ -24,14 +24,14 @@ pub(super) fn only_elsewhere(mode: &At<Mode>, listeners: &[Listener]) -> Option<
     risky.then(|| ConfigError::at(&mode.spot, EXPECTED, ""))
 }
 
-/// That error, where the URL alone tells that the gateway is on this host.
+/// That error, if the URL alone shows that the gateway is on this host.
 pub(super) fn guard(gateway: &Gateway) -> Option<ConfigError> {
     let found = match gateway.target() {
         Target::Unix(_) => {
-            "a gateway behind a unix socket, which takes what comes without headers for local"
+            "a gateway behind a unix socket, which treats requests without forwarded headers as local"
         }
         Target::Tcp { .. } => {
-            "a gateway on this host, which takes what comes without headers for local"
+            "a gateway on this host, which treats requests without forwarded headers as local"
         }
     };
     gateway

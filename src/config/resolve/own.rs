@@ -40,7 +40,7 @@ fn is_reached_at(own: &ListenAddr, host: &Host, port: u16) -> bool {
     }
     match (own.host.ip(), host.ip()) {
         (Some(own), Some(wanted)) => reaches(own.to_canonical(), wanted.to_canonical()),
-        // `localhost` leads to every loopback address.
+        // `localhost` reaches every loopback address.
         (Some(own), None) => host.is_loopback() && (own.is_loopback() || own.is_unspecified()),
         (None, Some(wanted)) => {
             own.host.is_loopback() && (wanted.is_loopback() || wanted.is_unspecified())

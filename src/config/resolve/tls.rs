@@ -1,4 +1,5 @@
-//! What a listener shows and demands: its certificates, the versions of TLS, client certificates.
+//! The certificates that a listener shows, and what it requires: the versions of TLS, client
+//! certificates.
 
 use super::Resolver;
 use crate::config::error::ConfigError;
@@ -56,7 +57,7 @@ impl Resolver<'_> {
                 .map(|Scalar(version)| version)
                 .unwrap_or_default(),
             client_auth,
-            // Set where the listener is made ready: it is no key of a listener.
+            // Set when the listener is built: it is not a key of a listener.
             http2: false,
         })
     }
@@ -74,8 +75,8 @@ impl Resolver<'_> {
                 .and_then(|crl| self.file(&crl, identity::revocations)),
             None => Some(Vec::new()),
         };
-        // What the library finds fault with behind good PEM is in the revocation lists: the roots
-        // have passed it.
+        // If the library rejects valid PEM, the mistake is in the revocation lists: the roots have
+        // already been checked.
         let blamed = crl_spot.unwrap_or(spot);
         ClientAuth::new(value.mode.unwrap_or_default(), roots?, crls?)
             .map_err(|found| {
@@ -90,7 +91,7 @@ impl Resolver<'_> {
             return Some(default_names());
         };
         if names.value.is_empty() {
-            // An entry that was refused has been reported and is not here any more.
+            // An entry that was refused has been reported and is no longer in the list.
             if !self.lost.contains(&format!("{}[0]", names.spot.key_path)) {
                 self.errors.push(ConfigError::at(
                     &names.spot,

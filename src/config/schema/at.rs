@@ -1,4 +1,4 @@
-//! A value that remembers where it stood, for the checks that come after reading.
+//! A value that remembers its position, for the checks after reading.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,10 +8,10 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::config::error::{LineColumn, Spot};
 
-/// The name by which the reader knows that it has to hand out the place as well.
+/// The name by which the reader recognises that it has to pass the position as well.
 pub(in crate::config) const NAME: &str = "wstap::config::At";
 
-/// A value with its place and key path.
+/// A value with its position and key path.
 #[derive(Debug)]
 pub(in crate::config) struct At<T> {
     pub(in crate::config) spot: Spot,

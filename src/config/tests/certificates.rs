@@ -1,4 +1,4 @@
-//! Certificates, keys, client certificates: what is wrong with files.
+//! Certificates, keys, client certificates: mistakes in files.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ED25519};
 

@@ -1,4 +1,4 @@
-//! The guard before remote clients that would look local, and the list of trusted proxies.
+//! The check for modes in which remote clients would look local, and the list of trusted proxies.
 
 use super::*;
 use crate::admission::forwarded::Mode;
@@ -24,7 +24,7 @@ fn none_before_a_gateway_on_this_host_is_an_error_with_its_place() {
             errors.to_string(),
             format!(
                 "f.yaml:3:14: gateway.forwarded: {WAY_OUT}, found `none` before {found}, which \
-                 takes what comes without headers for local"
+                 treats requests without forwarded headers as local"
             )
         );
         let allowed = format!("{text}  allow_remote_as_local: true\n");

@@ -5,7 +5,7 @@ use std::fs;
 use super::super::{Overrides, load};
 use super::{parse_text, with_gateway};
 
-/// The errors of a text, one a line.
+/// The errors of a text, one per line.
 pub(super) fn lines(text: &str) -> Vec<String> {
     match parse_text(text) {
         Ok(config) => panic!("no error in {text:?}: {config:?}"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Something legal but odd.
+/// A legal but odd setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     key_path: String,
@@ -17,13 +17,13 @@ impl Warning {
         }
     }
 
-    /// Path of the key that it is about.
+    /// Path of the key that the warning is about.
     #[must_use]
     pub fn key_path(&self) -> &str {
         &self.key_path
     }
 
-    /// What is odd, and what follows from it.
+    /// The oddity and its consequence.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

@@ -1,4 +1,4 @@
-//! The rules of the test's dialect: its code of a refusal, and its Close code.
+//! The rules of the test dialect: its refusal code and its Close code.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -6,7 +6,7 @@ use crate::session::record::{Class, Confidence};
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::{Finding, View};
 
-/// In the order in which they are asked, before the general rules.
+/// In the order in which they are tried, before the general rules.
 pub(crate) const STEPS: [&str; 2] = ["gateway.auth.ticket", "gateway.lifecycle.moved"];
 
 pub(crate) const RULES: &[Rule] = &[

@@ -1,5 +1,5 @@
-//! Puts the wanted front of a data message together. Its buffer grows with what really came, never
-//! by a declared length.
+//! Assembles the wanted beginning of a data message. Its buffer grows with the bytes that really
+//! came, never by a declared length.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use crate::ws::inflate::Inflater;
 use crate::ws::masking::apply_mask;
 use crate::ws::{FrameHeader, Opcode};
 
-/// The most that a collector keeps for the next message: room for the front of a request, so that
-/// an open session allocates once; the handshake's longer messages are given back.
+/// Maximum capacity that a collector keeps for the next message: room for the beginning of a
+/// request, so that an open session allocates once; the handshake's longer messages are released.
 const KEEP: usize = 256;
 
-/// Where a slice ends in its direction, and when it was read.
+/// The position in its direction where a slice ends, and when the slice was read.
 type Read = (u64, Instant);
 
 /// See the module.
@@ -25,7 +25,7 @@ pub(super) struct Collector {
     direction: Direction,
     extensions: Extensions,
     inflater: Option<Inflater>,
-    /// A compressed message was not looked at before the first that was.
+    /// Whether a compressed message was skipped before the first one that was read.
     skipped: bool,
     stopped_at: Option<Instant>,
     message: Option<Collected>,
@@ -45,7 +45,7 @@ enum Body {
     Plain,
     /// Goes through the inflater.
     Inflated,
-    /// Compressed, and nobody here can read it.
+    /// Compressed, and not readable here.
     Compressed,
 }
 
@@ -103,7 +103,8 @@ impl Collector {
             Direction::ToClient => !self.extensions.server_no_context_takeover,
         };
         if wanted == 0 && (self.inflater.is_none() || !takeover) {
-            // What is never read costs nothing; what is read later may lack this window.
+            // A message that is never read costs nothing; a message read later may lack this
+            // window.
             self.skipped |= takeover;
             return Body::Compressed;
         }
@@ -115,7 +116,7 @@ impl Collector {
             }
             inflater
         });
-        // A carried window must follow what is not wanted, too.
+        // A carried window must also take in messages that are not wanted.
         if inflater.begin() {
             Body::Inflated
         } else {
@@ -123,7 +124,7 @@ impl Collector {
         }
     }
 
-    /// A piece of the payload, as it stood on the wire.
+    /// A piece of the payload, as it was on the wire.
     pub(super) fn add(
         &mut self,
         header: &FrameHeader,
@@ -139,7 +140,7 @@ impl Collector {
             let wanted = message.wanted;
             return self.inflate(header, offset, wire, wanted, read.1);
         }
-        // All of a message in one piece, as nearly all come: nothing has to be kept.
+        // The whole message in one piece, like nearly all messages: nothing has to be kept.
         let all = header.fin && header.opcode != Opcode::Continuation;
         if all && offset == 0 && wire.len() as u64 == header.len {
             let message = *message;
@@ -200,7 +201,7 @@ impl Collector {
             return;
         };
         match header.mask {
-            // One byte more than is wanted shows whether there was more.
+            // One byte more than wanted shows whether there was more.
             None => inflater.push(wire, &mut self.bytes, wanted.saturating_add(1)),
             Some(key) => {
                 let mut plain = [0; 1024];

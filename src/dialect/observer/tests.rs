@@ -1,4 +1,4 @@
-//! Messages are the same however they come.
+//! Messages are the same however they are cut.
 
 use proptest::prelude::*;
 
@@ -185,7 +185,7 @@ fn what_cannot_be_inflated_is_told_and_not_shown() {
         let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), Instant::now());
         (listener.heard, observer.inflated(&anchor))
     };
-    // Garbage, then a good message that refers to a window nobody knows any more.
+    // Garbage, then a valid message that refers to a window that is lost.
     let (heard, inflated) = hear(
         b"\xc1\x02\xff\xff\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00",
         true,
@@ -200,7 +200,8 @@ fn what_cannot_be_inflated_is_told_and_not_shown() {
     assert_eq!(inflated, None);
 }
 
-/// A session as the relay shows it: each direction in slices of a size, in turns of one message.
+/// A session as the relay passes it on: each direction in slices of one size, in turns of one
+/// message.
 fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) -> DialectFacts {
     let agreed = Extensions {
         permessage_deflate: true,

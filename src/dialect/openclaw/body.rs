@@ -3,7 +3,7 @@
 use super::page::is_control_ui;
 use crate::session::record::BodyKind;
 
-/// What the gateway's WebSocket library says to a malformed handshake, as `text/html`.
+/// Answers of the gateway's WebSocket library to a malformed handshake, as `text/html`.
 const LIBRARY: [&str; 4] = [
     "Invalid Sec-WebSocket-Protocol header",
     "Invalid Upgrade header",
@@ -11,10 +11,10 @@ const LIBRARY: [&str; 4] = [
     "Missing or invalid Sec-WebSocket-Version header",
 ];
 
-/// What that library says when its server is closing, as `text/html` too.
+/// Answer of that library when its server is closing, also as `text/html`.
 const LIBRARY_CLOSING: &[u8] = b"Service Unavailable";
 
-/// What the gateway says to an upgrade where one of its other services is not there.
+/// Answers of the gateway to an upgrade when one of its other services is not available.
 const SERVICES: [&str; 4] = [
     "Worker websocket ingress unavailable",
     "desktop observe unavailable",
@@ -22,7 +22,8 @@ const SERVICES: [&str; 4] = [
     "node portal attach unavailable",
 ];
 
-/// The kind of an answer by the beginning of its body, if the gateway itself certainly made it.
+/// The kind of an answer, judged by the beginning of its body, if the gateway itself certainly made
+/// it.
 pub(super) fn kind_of(front: &[u8], content_type: &str) -> Option<BodyKind> {
     let contains = |needle: &str| contains(front, needle);
     Some(if contains(REFUSED) {
@@ -52,8 +53,8 @@ pub(super) fn kind_of(front: &[u8], content_type: &str) -> Option<BodyKind> {
 /// The type of the error for attribution headers that the gateway does not accept.
 const REFUSED: &str = "\"proxy_attribution_required\"";
 
-/// Whether the gateway took a request with attribution headers. `None` if the answer may not be its own: the gateway
-/// may be starting behind another proxy.
+/// Whether the gateway accepted a request with attribution headers. `None` if the answer may not be
+/// its own: the gateway may be starting behind another proxy.
 pub(super) fn takes_attribution(status: u16, body: &[u8]) -> Option<bool> {
     match status {
         403 if contains(body, REFUSED) => Some(false),
@@ -63,9 +64,9 @@ pub(super) fn takes_attribution(status: u16, body: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether an answer to a request without attribution headers shows that the gateway takes us for local: only then does
-/// it give details. A hop in between, such as a port forwarding, may reach it over loopback, whatever our own address
-/// is.
+/// Whether an answer to a request without attribution headers shows that the gateway takes us for
+/// local: only then does it give details. A hop in between, such as a port forwarding, may reach it
+/// over loopback, whatever our own address is.
 pub(super) fn takes_us_for_local(status: u16, body: &[u8]) -> bool {
     status == 200 && contains(body, "\"failing\"")
 }

@@ -1,10 +1,10 @@
-//! Which of the gateway's services a path belongs to. Most paths, `/` first of all, are served by
-//! the one that challenges; a few speak another protocol and never do (gateway 2026.9.6,
+//! Which of the gateway's services a path belongs to. Most paths, most of all `/`, are served by
+//! the one that challenges; a few use another protocol and never do (gateway 2026.9.6,
 //! `server-http-upgrades.ts`).
 
 use crate::session::record::dialect::openclaw::Endpoint;
 
-/// Paths with a service of their own, and what is below them.
+/// Paths with a service of their own; paths below them belong to it too.
 const SERVICES: [(&str, Endpoint); 5] = [
     ("/__openclaw__/worker", Endpoint::Worker),
     ("/desktop/observe", Endpoint::Desktop),
@@ -14,7 +14,7 @@ const SERVICES: [(&str, Endpoint); 5] = [
 ];
 
 /// The service at a request target. Paths that plugins registered cannot be known from outside:
-/// they show by what the gateway says first.
+/// they show in the gateway's first message.
 #[must_use]
 pub(crate) fn of(target: &str) -> Endpoint {
     let path = target.split(['?', '#']).next().unwrap_or_default();
@@ -25,14 +25,14 @@ pub(crate) fn of(target: &str) -> Endpoint {
     found.map_or(Endpoint::Gateway, |(_, endpoint)| *endpoint)
 }
 
-/// The path on which gateways before 2026.4 announce changes of a canvas and never challenge. Others serve
-/// their own protocol there, or refuse the upgrade: what is said on it shows which.
+/// Whether gateways before 2026.4 announce changes of a canvas on this path, and never challenge.
+/// Other gateways serve their own protocol there, or refuse the upgrade: the messages show which.
 #[must_use]
 pub(crate) fn may_be_canvas(target: &str) -> bool {
     target.split(['?', '#']).next() == Some("/__openclaw__/ws")
 }
 
-/// A path where the gateway's own service is served whatever plugins registered.
+/// Whether the gateway's own service is served at this path, whatever plugins registered.
 #[must_use]
 pub(super) fn is_root(target: &str) -> bool {
     matches!(target.split(['?', '#']).next(), Some("" | "/"))
@@ -56,7 +56,7 @@ mod tests {
             ("/__openclaw__/worker-bundle/v1", Endpoint::Gateway),
             ("/__openclaw__/cap/secret/canvas", Endpoint::Plugin),
             ("", Endpoint::Gateway),
-            // Which it is shows only by what is said there.
+            // Only the messages show which one it is.
             ("/__openclaw__/ws", Endpoint::Gateway),
         ] {
             assert_eq!(of(target), endpoint, "{target}");

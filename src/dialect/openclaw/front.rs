@@ -1,7 +1,7 @@
-//! Reads the top-level fields of a message from its front, in whatever order they stand.
+//! Reads the top-level fields of a message from its beginning, in any order.
 //!
-//! A front may be cut anywhere: what was read until then counts. Reading ends as soon as nothing
-//! more is needed, so that a large payload behind the interesting fields costs nothing.
+//! The beginning may be cut anywhere: whatever was read up to there counts. Reading stops as soon
+//! as nothing more is needed, so that a large payload after the relevant fields costs nothing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,17 +14,17 @@ use crate::session::text::PeerText;
 
 use super::read;
 
-/// What a message is, as far as its front shows.
+/// The facts about a message that its beginning shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Front<'a> {
     pub(super) kind: Option<Kind>,
-    /// The hash of its id.
+    /// The hash of the message's id.
     pub(super) id: Option<u64>,
-    /// The method's name as it came, no longer than what is read of a request.
+    /// The method's name as it came, no longer than the part of a request that is read.
     pub(super) method: Option<Cow<'a, [u8]>>,
     pub(super) ok: Option<bool>,
     pub(super) error: Option<Box<Failure>>,
-    /// The event is `shutdown`.
+    /// Whether the event is `shutdown`.
     pub(super) shutdown: Option<bool>,
 }
 
@@ -50,7 +50,8 @@ impl<'a> Front<'a> {
         Self::usual(bytes).unwrap_or_else(|| Self::any(bytes))
     }
 
-    /// A request or a good answer as every known client and gateway writes them, for less.
+    /// Fast path for a request or a successful answer in the form that every known client and
+    /// gateway writes.
     fn usual(bytes: &'a [u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(br#"{"type":"re"#)?;
         let (kind, rest) = match rest.split_first_chunk::<8>()? {
@@ -76,7 +77,7 @@ impl<'a> Front<'a> {
 
     fn any(bytes: &[u8]) -> Self {
         let mut front = Self::default();
-        // Making an error costs more than all that comes before it.
+        // Building an error costs more than all of the checks before it.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return front;
         }
@@ -99,8 +100,8 @@ impl<'a> Front<'a> {
     }
 }
 
-/// The same for every text of a session; whoever makes two collide fools only itself, so that a
-/// quick one does.
+/// A hash that is the same for every text of a session. A peer that makes two texts collide only
+/// fools itself, so a fast hash is enough.
 fn hash(text: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: [u8; 8]| {
@@ -118,8 +119,8 @@ fn hash(text: &[u8]) -> u64 {
     mix(front, last)
 }
 
-/// A JSON text of plain ASCII at the beginning, and what follows it. They are short: a look at each
-/// byte costs less than three quick searches.
+/// A JSON string of plain ASCII at the beginning, and the rest after it. Such strings are short:
+/// checking each byte costs less than three fast searches.
 fn plain_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let bytes = bytes.strip_prefix(b"\"")?;
     let end = bytes
@@ -224,7 +225,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Tells a text; a value of any other type is passed over.
+/// Passes a string to the callback; a value of any other type is skipped.
 struct Scalar<F>(F);
 
 impl<'de, F: FnOnce(&str)> DeserializeSeed<'de> for Scalar<F> {
@@ -360,7 +361,7 @@ mod tests {
             let _ = Front::read(&bytes[..cut.min(bytes.len())]);
         }
 
-        /// The short way sees what the long one sees, or nothing.
+        /// The fast path sees what the full parser sees, or nothing.
         #[test]
         fn the_usual_form_is_read_alike(
             kind in "(req|res)",
@@ -386,7 +387,7 @@ mod tests {
             }
         }
 
-        /// What a cut front shows is what the whole message shows, or nothing.
+        /// A cut message shows what the whole message shows, or nothing.
         #[test]
         fn a_cut_shows_nothing_false(cut in 0usize..120) {
             let whole = br#"{"id":"7","type":"res","payload":{"type":"req","id":"1"},"ok":true}"#;

@@ -1,6 +1,6 @@
-//! The gateway's own page, the Control UI, known by the front of its HTML.
+//! Recognises the gateway's own page, the Control UI, by the beginning of its HTML.
 
-/// What the page of some version has in its first 400 bytes and nobody else's page has.
+/// Texts that some version of the page has in its first 400 bytes and no other page has.
 const MARKS: [&str; 4] = [
     // 2026.8 and later.
     "data-openclaw-control-ui",
@@ -28,7 +28,7 @@ pub(super) fn is_control_ui(front: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Fronts as the gateways of these versions send them.
+    /// Beginnings of the page, as gateways of these versions send them.
     const PAGES: [&str; 6] = [
         // 2026.1.24-3
         "<!doctype html>\n<html lang=\"en\">\n  <head>\n    <meta charset=\"UTF-8\" />\n    <meta \

@@ -13,13 +13,13 @@ use crate::session::text::PeerText;
 /// Longest text kept from a message.
 const TEXT_CAP: usize = 256;
 
-/// Most entries kept of a list.
+/// Maximum number of entries kept of a list.
 const LIST_CAP: usize = 64;
 
-/// What takes up most of the payload of `hello-ok` and is not asked for here.
+/// The largest part of the payload of `hello-ok`, which is not needed here.
 const LEFT_OUT: &str = "features";
 
-/// Of this part of the payload only one number is read.
+/// The part of the payload of which only one number is read.
 const SNAPSHOT: (&str, &str) = ("snapshot", "uptimeMs");
 
 /// A whole, uncompressed text message as JSON.
@@ -27,8 +27,8 @@ pub(super) fn json(message: &Message<'_>) -> Option<Value> {
     serde_json::from_slice(whole(message)?).ok()
 }
 
-/// The same of the gateway, without [`LEFT_OUT`] and most of [`SNAPSHOT`] in its payload. Of a client nothing is left out:
-/// wherever it stands, it could be its credential.
+/// Like [`json`], for messages of the gateway: without [`LEFT_OUT`] and most of [`SNAPSHOT`] in the
+/// payload. Nothing is left out of a client's message: any value in it could be its credential.
 pub(super) fn json_of_gateway(message: &Message<'_>) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(whole(message)?);
     let value = Sparse::Message.deserialize(&mut reader).ok()?;
@@ -40,8 +40,8 @@ fn whole<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     (message.whole && !message.compressed).then_some(message.bytes)
 }
 
-/// Reads a value, of which [`LEFT_OUT`] and most of [`SNAPSHOT`] are passed over and not built. It says
-/// what is being read.
+/// Reads a value, but skips [`LEFT_OUT`] and most of [`SNAPSHOT`] without building them. The
+/// variant is the position in the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sparse {
     Message,
@@ -120,8 +120,8 @@ impl<'de> Visitor<'de> for Sparse {
     }
 }
 
-/// What stands at a path of names, `/server/version`: a JSON pointer (RFC 6901) without escapes and
-/// places in lists, which none here has.
+/// The value at a path of names, `/server/version`: a JSON pointer (RFC 6901) without escapes and
+/// list indexes, which no pointer here has.
 fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let mut names = path.split('/').skip(1);
     names.try_fold(value, |value, name| value.as_object()?.get(name))
@@ -137,10 +137,10 @@ pub(super) fn text(value: &Value, pointer: &str) -> Option<PeerText> {
     str(value, pointer).map(|text| PeerText::new(text, TEXT_CAP))
 }
 
-/// A list of strings at a JSON pointer; entries that are no strings are left out.
+/// A list of strings at a JSON pointer; entries that are not strings are left out.
 pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
     let list = at(value, pointer)?.as_array()?;
-    // No more room than is needed: they are kept for as long as the session lives.
+    // No more room than needed: they are kept for the whole session.
     let mut texts = Vec::with_capacity(list.len().min(LIST_CAP));
     let all = list.iter().filter_map(Value::as_str).take(LIST_CAP);
     texts.extend(all.map(|text| PeerText::new(text, TEXT_CAP)));
@@ -167,7 +167,7 @@ pub(super) fn error(error: &Value) -> DialectError {
     }
 }
 
-/// The scope that a request's error names. Gateways before 2026.8 have it in the message alone.
+/// The scope that a request's error names. Gateways before 2026.8 name it only in the message.
 pub(super) fn missing_scope(error: &Value) -> Option<PeerText> {
     if at(error, "/details/code").is_some() {
         return text(error, "/details/missingScope");

@@ -10,37 +10,37 @@ use crate::session::record::dialect::{
 };
 use crate::session::text::PeerText;
 
-/// Most requests that wait for an answer at one time.
+/// Maximum number of pending requests.
 const MOST_WAITING: usize = 256;
 
-/// Most methods with a row of their own.
+/// Maximum number of methods with a row of their own.
 const MOST_METHODS: usize = 32;
 
 /// Longest method name that a record keeps.
 const METHOD_CAP: usize = 64;
 
-/// Most unanswered requests that a record tells of.
+/// Maximum number of unanswered requests in a record.
 const MOST_UNANSWERED: usize = 16;
 
-/// Most kinds of failure.
+/// Maximum number of kinds of failure.
 const MOST_FAILURES: usize = 16;
 
 /// The requests of one session.
 #[derive(Debug, Default)]
 pub(super) struct Rpc {
-    /// In no order. Few wait at a time, so that looking through their ids is the quickest way: they
-    /// stand by themselves for that.
+    /// Ids of pending requests, in no order. Few are pending at a time, so a linear search is
+    /// fastest; the ids are kept separately for that.
     ids: Vec<u64>,
-    /// What belongs to each of them, in the same places.
+    /// The requests, each at the same index as its id.
     waiting: Vec<Waiting>,
     rows: Vec<Row>,
-    /// Those that have no row of their own.
+    /// The methods without a row of their own.
     rest: Option<Box<Row>>,
     failures: Vec<(PeerText, Failure, u64, Instant)>,
     counts: Counts,
 }
 
-/// As in the record.
+/// Counters as in the record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     requests: u64,
@@ -56,19 +56,19 @@ struct Counts {
 /// A request without an answer yet.
 #[derive(Debug)]
 struct Waiting {
-    /// Its place among all requests.
+    /// Its number among all requests.
     number: u64,
     method: Method,
     at: Instant,
     end: u64,
-    /// The gateway said that it accepted it; the result comes in a second answer.
+    /// Whether the gateway accepted it; the result comes in a second answer.
     accepted: bool,
 }
 
 /// A request's method.
 #[derive(Debug)]
 enum Method {
-    /// The row that has its name.
+    /// Index of the row with its name.
     Row(usize),
     /// All rows were taken.
     Other(PeerText),
@@ -76,7 +76,7 @@ enum Method {
 
 #[derive(Debug, Default)]
 struct Row {
-    /// As it came; empty for the one of all others.
+    /// The name as it came; empty for the row of all other methods.
     raw: Box<[u8]>,
     name: Option<PeerText>,
     requests: u64,
@@ -115,7 +115,8 @@ impl Row {
 }
 
 impl Rpc {
-    /// A message of the client, of which these bytes' end is the last that can be part of it.
+    /// Records a message of the client. `end` is the position of the last byte that can be part of
+    /// it.
     pub(super) fn client_said(&mut self, front: Front<'_>, end: u64, now: Instant) {
         match front {
             Front {
@@ -142,7 +143,7 @@ impl Rpc {
             self.counts.untracked += 1;
         } else {
             if self.waiting.is_empty() {
-                // One at a time is the rule: no room for more until more come.
+                // Usually one request is pending at a time: no room for more until more come.
                 self.waiting.reserve_exact(1);
             }
             self.ids.push(id);
@@ -156,7 +157,8 @@ impl Rpc {
         }
     }
 
-    /// A message of the gateway. `accepted`: a response that only says that the work has begun.
+    /// Records a message of the gateway. `accepted`: a response that only says that the work has
+    /// begun.
     pub(super) fn gateway_said(&mut self, front: Front<'_>, accepted: bool, now: Instant) {
         let (id, ok) = match front {
             Front {
@@ -230,7 +232,7 @@ impl Rpc {
             return Method::Other(shown);
         }
         if self.rows.len() < 4 {
-            // Many sessions know one method or two, and each row is large.
+            // Many sessions use one or two methods, and each row is large.
             self.rows.reserve_exact(1);
         }
         self.rows.push(Row {
@@ -257,7 +259,7 @@ impl Rpc {
         name.unwrap_or_default()
     }
 
-    /// The record's form.
+    /// The facts for the record.
     pub(super) fn facts(&self, ending: &Ending<'_>) -> RpcFacts {
         let counts = self.counts;
         let mut facts = RpcFacts {
@@ -295,7 +297,8 @@ impl Rpc {
         facts
     }
 
-    /// How many requests wait for an answer, or for the result of what was accepted; the oldest.
+    /// Number of requests that wait for an answer, or for the result after they were accepted; and
+    /// the oldest of them.
     fn left(&self, accepted: bool, ending: &Ending<'_>) -> (u64, Vec<UnansweredRequest>) {
         let mut left: Vec<&Waiting> = self
             .waiting
@@ -303,13 +306,13 @@ impl Rpc {
             .filter(|waiting| waiting.accepted == accepted)
             .collect();
         left.sort_by_key(|waiting| waiting.number);
-        let told = left.iter().take(MOST_UNANSWERED);
-        let told = told.map(|waiting| UnansweredRequest {
+        let oldest = left.iter().take(MOST_UNANSWERED);
+        let oldest = oldest.map(|waiting| UnansweredRequest {
             method: self.name(&waiting.method),
             at: ending.anchor.at(waiting.at),
             age_ms: millis(ending.now.saturating_duration_since(waiting.at)),
             written: waiting.end <= ending.written_to_gateway,
         });
-        (left.len() as u64, told.collect())
+        (left.len() as u64, oldest.collect())
     }
 }

@@ -7,12 +7,12 @@ use crate::session::secrets::SeenSecrets;
 /// Maximum depth of a value that is searched; the parser's own limit is 128.
 const DEPTH: usize = 8;
 
-/// Every text and number is a secret: for `params.auth`.
+/// Takes every text and number as a secret: for `params.auth`.
 pub(super) fn all_in(value: &Value, seen: &mut SeenSecrets) {
     walk(value, "", DEPTH, &mut |_, text| seen.add(text.as_bytes()));
 }
 
-/// Only values under keys that name a secret: for messages of unknown form.
+/// Takes only values under keys that name a secret: for messages of unknown form.
 pub(super) fn named_in(value: &Value, seen: &mut SeenSecrets) {
     walk(value, "", DEPTH, &mut |key, text| {
         if names_a_secret(key) {
@@ -21,7 +21,8 @@ pub(super) fn named_in(value: &Value, seen: &mut SeenSecrets) {
     });
 }
 
-/// What `hello-ok` issues: device tokens, and URLs that are capabilities in themselves.
+/// Takes the secrets that `hello-ok` issues: device tokens, and URLs that are capabilities in
+/// themselves.
 pub(super) fn handed_out(payload: &Value, seen: &mut SeenSecrets) {
     if let Some(auth) = payload.get("auth") {
         named_in(auth, seen);

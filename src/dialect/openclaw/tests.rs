@@ -215,12 +215,15 @@ fn no_secret_of_a_handshake_is_in_its_facts() {
         .client(CONNECT)
         .gateway(HELLO)
         .facts();
-    let told = format!(
+    let facts_text = format!(
         "{}{}{facts:?}{credentials:?}",
         serde_json::to_string(&facts).unwrap(),
         serde_json::to_string(&credentials).unwrap(),
     );
-    assert!(!told.contains("canary"), "a secret got into the facts");
+    assert!(
+        !facts_text.contains("canary"),
+        "a secret got into the facts"
+    );
 }
 
 #[test]
@@ -234,7 +237,7 @@ fn a_secret_under_any_name_is_known() {
     }
 }
 
-/// What is remembered of a conversation, tested by what gets masked.
+/// The remembered secrets of a conversation, tested by what is masked.
 fn masked(talk: &Talk, text: &str) -> String {
     let masker = talk.dialect.seen().unwrap().masker();
     masker.mask(text).unwrap_or_else(|| text.to_owned())
@@ -309,7 +312,8 @@ fn a_silent_canvas_is_known_at_the_end() {
     let reloads = talk_at(path).gateway("reload");
     assert!(reloads.dialect.is_open());
     assert_eq!(reloads.facts().0.endpoint, Some(Endpoint::Canvas));
-    // Gateways of 2026.1 and since 2026.8 serve their own protocol there, and who connects means it.
+    // Gateways of 2026.1 and since 2026.8 serve their own protocol there, and a client that sends
+    // connect wants that.
     for talk in [
         talk_at(path).gateway(CHALLENGE),
         talk_at(path).client(CONNECT),
@@ -331,7 +335,7 @@ fn a_path_is_a_plugins_when_neither_side_speaks_the_gateways_protocol() {
 
     let gateways_own = talk_at("/voice/stream").gateway(CHALLENGE);
     assert!(!gateways_own.dialect.is_open());
-    // No plugin has this one; and who sends connect means the gateway.
+    // No plugin can have this path; and a client that sends connect means the gateway.
     for talk in [
         talk_at("/?token=x").gateway("welcome"),
         talk_at("/ws").client(CONNECT).gateway(CONNECT),
@@ -361,7 +365,7 @@ fn blanks_around_a_secret_do_not_make_it_another() {
     assert_eq!(with("one\\ntwo").2, [Shape::Newline]);
 }
 
-/// One of them reads for every open session.
+/// Every open session has one reader.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_reader_grows_by_nobodys_oversight() {

@@ -1,4 +1,4 @@
-//! What the application asked for inside the session, and what recent sessions add.
+//! The requests inside the session, and what recent sessions show.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::session::record::ContextFacts;
 use crate::session::record::dialect::{MethodFacts, RpcFacts};
 use crate::verdict::words::human_ms;
 
-/// How many methods are shown.
+/// Maximum number of methods that are shown.
 const SHOWN: usize = 12;
 
 /// The requests after the handshake, by method.

@@ -1,4 +1,4 @@
-//! How it ended: Close frames, timers, both transports.
+//! The end of a session: Close frames, timers, both transports.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::session::party::Direction;
 use crate::session::record::{Saw, SawBasis, StreamFault, TransportEnd};
 use crate::verdict::words::{cap_words, close_words, human_ms, limit};
 
-pub(super) fn tell(steps: &mut Steps<'_>) {
+pub(super) fn add_steps(steps: &mut Steps<'_>) {
     let record = steps.record;
     let close = &record.close;
     if let Some(seen) = &close.gateway {
@@ -78,7 +78,7 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
         cause: ends.gateway_cause.as_deref(),
         fault: ends.gateway_fault.as_ref(),
     };
-    // Of two endings in one moment, ours follows from the other.
+    // If both legs ended at the same moment, our end follows from the other.
     if ends.client == TransportEnd::Local && ends.client_fault.is_none() {
         leg(steps, (Gateway, Tap), gateway);
         leg(steps, (Client, Tap), client);
@@ -93,7 +93,7 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
     steps.add(Some(record.closed_at), (Tap, Tap), Event::Over, text);
 }
 
-/// Marks the last step as one that did not arrive, where the tap knows so.
+/// Marks the last step as not delivered, if the tap knows that.
 fn undelivered(steps: &mut Steps<'_>, saw: Option<Saw>, why: &str) {
     if saw.is_some_and(|saw| saw.basis == SawBasis::Undelivered)
         && let Some(last) = steps.found.last_mut()
@@ -122,7 +122,7 @@ fn leg(steps: &mut Steps<'_>, (far, near): (StepEnd, StepEnd), ended: Ended<'_>)
     let words = match end {
         TransportEnd::None => return,
         TransportEnd::Fin => "ends its connection (FIN)",
-        // A fatal alert breaks the stream off as a reset does, and is not one.
+        // A fatal alert breaks off the stream like a reset, but is not one.
         TransportEnd::Rst if fault.is_some() => "breaks off TLS with an alert",
         TransportEnd::Local if fault.is_some() => "breaks its TLS stream",
         TransportEnd::Rst => "resets its connection",

@@ -2,7 +2,7 @@
 
 use super::step::{Event, Step, StepEnd};
 
-/// Above the lanes.
+/// The heading above the lanes.
 pub(in crate::explain) const LANES: &str = "client tap    gateway";
 
 /// `client`, `tap` and `gateway` as lines, and the step as an arrow between them.

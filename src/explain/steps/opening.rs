@@ -16,7 +16,7 @@ use crate::session::record::{
 use crate::verdict::attempts::dead_addresses;
 use crate::verdict::words::{human_bytes, human_ms, quoted};
 
-pub(super) fn tell(steps: &mut Steps<'_>) {
+pub(super) fn add_steps(steps: &mut Steps<'_>) {
     accept(steps);
     request(steps);
     admission(steps);
@@ -60,7 +60,7 @@ fn accept(steps: &mut Steps<'_>) {
     }
     if let Some(tls) = &client.tls {
         let done = tls.handshake_ms.and_then(|ms| after(record.opened_at, ms));
-        // A later request of the connection began when TLS was long there.
+        // A later request of the connection began long after the TLS handshake.
         let request = steps.began(Phase::Request);
         let done = done.filter(|done| request.is_none_or(|request| *done <= request));
         steps.add(done, (Client, Tap), Event::Tls, tls_words(tls));
@@ -154,7 +154,7 @@ fn request_words(request: &RequestFacts) -> String {
     text
 }
 
-/// `frame:… sha256:1a2b3c4d, 48 characters`, and what is odd about it.
+/// `frame:… sha256:1a2b3c4d, 48 characters`, and anything odd about it.
 pub(in crate::explain) fn credential_words(credential: &Credential) -> String {
     let mut text = format!(
         "{} {}, {} characters",
@@ -320,7 +320,7 @@ fn answer(steps: &mut Steps<'_>) {
     }
 }
 
-/// A moment so many milliseconds after another.
+/// The moment `ms` milliseconds after another.
 fn after(moment: Moment, ms: f64) -> Option<Moment> {
     let span = std::time::Duration::try_from_secs_f64(ms / 1000.0).ok()?;
     let at = moment.0.checked_add(span).ok()?;

@@ -1,4 +1,4 @@
-//! What passed unread, as far as it shows from outside.
+//! The steps of a connection that passed unread, as far as they are visible from outside.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::step::{Event, Steps};
 use crate::session::record::{LastRecord, PassedFacts};
 use crate::verdict::words::human_bytes;
 
-pub(super) fn tell(steps: &mut Steps<'_>) {
+pub(super) fn add_steps(steps: &mut Steps<'_>) {
     let Some(facts) = &steps.record.passthrough else {
         return;
     };

@@ -1,4 +1,4 @@
-//! One step, and the steps that were found so far.
+//! One step, and the list of steps.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
 
-/// Where a step begins and ends.
+/// Either end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StepEnd {
@@ -63,19 +63,19 @@ pub(crate) enum Event {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Step {
-    /// When, where the record says so.
+    /// When it happened, if the record has the time.
     pub at: Option<Moment>,
     /// Milliseconds since the session began.
     pub ms: Option<f64>,
-    /// From where.
+    /// Where it began.
     pub from: StepEnd,
-    /// To where; the same place for what happened there.
+    /// Where it ended; equal to `from` for an event at one place.
     pub to: StepEnd,
-    /// It got there, as far as the tap knows.
+    /// Whether it was delivered, as far as the tap knows.
     pub delivered: bool,
-    /// What kind.
+    /// The kind of step.
     pub event: Event,
-    /// In words, inert.
+    /// The step in words, inert.
     pub text: String,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Adds a step that got where it was sent.
+    /// Adds a step that was delivered.
     pub(super) fn add(
         &mut self,
         at: Option<Moment>,
@@ -105,7 +105,7 @@ impl Steps<'_> {
         });
     }
 
-    /// When a phase began, where the record says so.
+    /// When a phase began, if the record has the time.
     pub(super) fn began(&self, phase: Phase) -> Option<Moment> {
         self.record.began(phase)
     }

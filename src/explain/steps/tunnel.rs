@@ -1,4 +1,4 @@
-//! Inside the tunnel: what the application said, and what moved.
+//! Steps inside the tunnel: the application's messages, and the traffic.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::session::record::dialect::{ConnectResult, RpcFacts};
 use crate::session::record::{Application, DialectFacts, DirectionFrames};
 use crate::verdict::words::{front, human_bytes, human_ms, opcode_word, quoted, violation_words};
 
-pub(super) fn tell(steps: &mut Steps<'_>) {
+pub(super) fn add_steps(steps: &mut Steps<'_>) {
     if let Some(at) = steps.began(Phase::Handshake) {
         let text = "the tunnel is open";
         steps.add(Some(at), (Tap, Tap), Event::Tunnel, text);
@@ -42,7 +42,7 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
     }
 }
 
-/// The handshake of a dialect that has no steps of its own.
+/// The handshake of a dialect without its own steps.
 fn handshake(steps: &mut Steps<'_>, said: &Application<'_>) {
     if let Some(at) = said.asked_at {
         let text = "asks to be let in";
@@ -107,7 +107,7 @@ fn moved(steps: &mut Steps<'_>, direction: Direction, frames: &DirectionFrames) 
         Direction::ToGateway => (Client, Gateway),
         Direction::ToClient => (Gateway, Client),
     };
-    // What the application said has its own steps.
+    // The application's messages have their own steps.
     let said = steps.record.application();
     let spoken = match direction {
         Direction::ToGateway => said.asked_at.is_some() || said.client_spoke,

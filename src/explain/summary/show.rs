@@ -9,13 +9,13 @@ use crate::explain::page_writer::{PageWriter, count, cut, pad, pad_left, word};
 use crate::explain::source::Unread;
 use crate::session::moment::Moment;
 
-/// How many clients and actions are shown.
+/// Maximum number of clients and actions that are shown.
 const SHOWN: usize = 8;
-/// Columns of a count.
+/// Width of a count, in columns.
 const COUNT: usize = 7;
 
 impl Summary {
-    /// For programs; see `docs/explain.md`.
+    /// The summary as JSON; see `docs/explain.md`.
     #[must_use]
     pub(crate) fn json(&self, file: &str, unread: &Unread) -> Value {
         let mut clients = self.clients();
@@ -63,7 +63,7 @@ impl Summary {
         })
     }
 
-    /// For people. `older` is how many rotated files stand beside the file.
+    /// The summary for people. `older` is the number of rotated files beside the file.
     #[must_use]
     pub(crate) fn page(&self, file: &str, unread: &Unread, older: usize, width: usize) -> String {
         let mut writer = PageWriter::new(width);
@@ -87,7 +87,7 @@ impl Summary {
         if older > 0 {
             let files = count(older as u64, "older file");
             let mut text = format!("{files} beside it not read");
-            // Only what a shell takes as one plain word may stand in a line that people paste.
+            // A line that people paste may only contain names that a shell takes as one plain word.
             let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
             if file.chars().all(plain) {
                 let _ = write!(text, ": `cat {file}* | wstap explain -`");

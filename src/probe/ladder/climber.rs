@@ -23,10 +23,10 @@ const RUNGS: [&str; 12] = [
     "L3.channels",
 ];
 
-/// Before the upgrade is tried again.
+/// Pause before the upgrade is tried again.
 const PAUSE: Duration = Duration::from_millis(1200);
 
-/// One climb: what it looks at, and the rungs so far.
+/// One climb: its target, and the rungs so far.
 pub(super) struct Climber<'a> {
     pub(super) target: &'a Target,
     pub(super) whereabouts: Whereabouts,
@@ -36,9 +36,9 @@ pub(super) struct Climber<'a> {
     pub(super) show: &'a mut dyn FnMut(&Rung),
     /// Why no connect request may be sent.
     pub(super) withheld: Option<&'static str>,
-    /// Addresses of the name that can be connected.
+    /// Number of the name's addresses that accept connections.
     pub(super) addresses: usize,
-    /// What the proxy of the environment answered.
+    /// The answer of the environment's proxy.
     pub(super) proxied: Option<proxy::Tried>,
     pub(super) skew_ms: Option<f64>,
     pub(super) versions: Versions,
@@ -50,7 +50,7 @@ impl Climber<'_> {
         tokio::time::sleep(PAUSE.min(left)).await;
     }
 
-    /// The budget is spent: what is missing now says nothing about the gateway.
+    /// The budget is spent: a missing answer now says nothing about the gateway.
     pub(super) fn is_late(&self) -> bool {
         Instant::now() >= self.deadline
     }
@@ -65,7 +65,7 @@ impl Climber<'_> {
         self.rungs.push(rung);
     }
 
-    /// The budget is spent: this rung is the one that was not reached.
+    /// The budget is spent: adds this rung as the one that was not reached.
     pub(super) fn late(&mut self, id: &'static str) {
         let because = "the time ran out here (--budget): this says nothing about the gateway";
         self.add(Rung::new(id, Status::Fail, because));

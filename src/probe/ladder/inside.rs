@@ -34,7 +34,7 @@ impl Climber<'_> {
                 return;
             }
             let because = "the WebSocket opened, but no OpenClaw challenge arrived";
-            // The probe has sent nothing: it is no client that is at fault.
+            // The probe has sent nothing, so no client can be at fault.
             let verdict = record.verdict.as_ref();
             let blamed = verdict.is_some_and(|verdict| verdict.class == Class::ClientFault);
             let record = Some(record).filter(|_| !blamed);
@@ -98,7 +98,7 @@ impl Climber<'_> {
         if !is_lost {
             return self.add(rung.took(millis(began.elapsed())));
         }
-        // The path may have lost everything in that moment.
+        // The path may have lost everything at that moment.
         let small = tap.pad(self.target, false).await;
         let small = small.filter(|_| !self.is_late());
         let status = small
@@ -183,7 +183,7 @@ impl Climber<'_> {
         self.add(Rung::new("L2.auth", Status::Fail, because).judged(record));
     }
 
-    /// Behind one name there may be several gateways, each with its own secret.
+    /// One name may lead to several gateways, each with its own secret.
     fn one_of_several(&self, record: &SessionRecord) -> String {
         let gateway = record.gateway.as_ref();
         match gateway.and_then(|gateway| gateway.addr.as_ref()) {
@@ -195,7 +195,7 @@ impl Climber<'_> {
         }
     }
 
-    /// Whether the gateway, and nobody in its place, agreed to a WebSocket.
+    /// Whether the gateway itself agreed to a WebSocket, and not something in its place.
     fn upgrade(&mut self, record: &SessionRecord, again: bool) -> bool {
         let gateway = record.gateway.as_ref();
         let status = gateway.and_then(|gateway| gateway.status);
@@ -296,7 +296,7 @@ impl Climber<'_> {
             );
             return;
         }
-        let (status, because, facts) = channels::told(&answer.payload);
+        let (status, because, facts) = channels::accounts(&answer.payload);
         self.add(
             Rung::new("L3.channels", status, because)
                 .took(*ms)

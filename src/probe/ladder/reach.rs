@@ -67,7 +67,7 @@ impl Climber<'_> {
         self.add(rung);
     }
 
-    /// The name and the connections. `None`: nothing can be connected.
+    /// The rungs of the name and of the connections. `None`: no connection can be made.
     pub(super) async fn reach(&mut self, tap: &mut OwnTap) -> Option<Vec<Tried>> {
         let Address::Tcp { host, port, .. } = &self.target.address else {
             return self.socket(tap).await;
@@ -137,7 +137,7 @@ impl Climber<'_> {
         None
     }
 
-    /// That a client cannot connect directly is no fault where it would not try to.
+    /// Adds a rung; a failed direct connection is no fault if clients would not try one.
     fn add_unless_proxied(&mut self, mut rung: Rung) {
         if self.is_proxied() {
             (rung.status, rung.verdict) = (Status::Warn, None);
@@ -147,7 +147,7 @@ impl Climber<'_> {
         self.add(rung);
     }
 
-    /// `OpenClaw`'s own clients reach the gateway by a proxy.
+    /// `OpenClaw`'s own clients reach the gateway through a proxy.
     fn is_proxied(&self) -> bool {
         let Choice::Through(proxy) = &self.target.proxy else {
             return false;
@@ -155,11 +155,11 @@ impl Climber<'_> {
         proxy.is_openclaws() && self.proxied.as_ref().is_some_and(Proxied::is_connected)
     }
 
-    /// Before the rungs of the direct path, whose meaning depends on the answer.
+    /// Asks the proxy before the rungs of the direct path, whose meaning depends on its answer.
     pub(super) async fn ask_proxy(&mut self) {
         if let Choice::Through(proxy) = &self.target.proxy {
             let tried = proxy.connect(&self.target.address, self.deadline).await;
-            // A proxy that was not waited for has not failed.
+            // A proxy whose answer was not awaited has not failed.
             self.proxied = Some(tried).filter(|tried| !self.is_late() && !tried.is_cut());
         }
     }
@@ -210,7 +210,7 @@ impl Climber<'_> {
         Some(answered.record).filter(|record| dial_error(record).is_some())
     }
 
-    /// A unix socket in the place of name and connections.
+    /// The rungs of a unix socket, in place of name and connections.
     async fn socket(&mut self, tap: &mut OwnTap) -> Option<Vec<Tried>> {
         self.add(Rung::new(
             "L1.name",
@@ -238,7 +238,7 @@ impl Climber<'_> {
         (!failed).then(Vec::new)
     }
 
-    /// Some connections were made. Whether one could be made for the first request as well.
+    /// After some connections were made: whether the first request got a connection as well.
     pub(super) fn connections(
         &mut self,
         tried: &[Tried],
@@ -285,7 +285,7 @@ fn dial_error(record: &SessionRecord) -> Option<Kind> {
     (record.phase <= Phase::Dial).then_some(error.kind)
 }
 
-/// Whether this is an error of TLS. A handshake that hangs ends as a connection does that cannot be made.
+/// Whether this is a TLS error. A handshake that hangs ends like a connection that cannot be made.
 fn is_of_tls(kind: Kind, may_hang: bool) -> bool {
     let is_certificate = matches!(
         kind,
@@ -301,7 +301,7 @@ fn is_of_tls(kind: Kind, may_hang: bool) -> bool {
     is_certificate || is_tls || kind == Kind::ConnectTimeout && may_hang
 }
 
-/// What the connections to all addresses come to, where some were made.
+/// The status of the connections to all addresses, if some were made.
 pub(super) fn status_of(tried: &[Tried]) -> Status {
     if tried.iter().all(|tried| tried.tries().is_fine()) {
         Status::Pass

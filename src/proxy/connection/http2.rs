@@ -85,7 +85,7 @@ pub(crate) async fn serve(
                 connection: Arc::clone(&connection),
                 counts,
                 watch,
-                told: 0,
+                recorded: 0,
                 leaving: None,
                 ending: None,
                 inner,
@@ -126,7 +126,7 @@ struct Serving<'a> {
     counts: Arc<Counts>,
     watch: Arc<Watch>,
     /// Refused streams that have a record.
-    told: usize,
+    recorded: usize,
     /// We said that we go away, and until when we wait for the rest.
     leaving: Option<Deadline>,
     /// Why, where it is for the record.
@@ -247,8 +247,8 @@ impl Serving<'_> {
         let total = self.watch.refused_total();
         self.counts.refused.store(total, Ordering::Relaxed);
         for refused in refused {
-            if self.told < records::MAX_REFUSED {
-                self.told += 1;
+            if self.recorded < records::MAX_REFUSED {
+                self.recorded += 1;
                 records::refused(self.tap, &self.connection, refused);
             }
         }

@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Origins {
     settings: config::Origins,
     file: Option<RwLock<Arc<GatewayFile>>>,
-    told: LoggedOnce<String>,
+    logged: LoggedOnce<String>,
     /// Another configuration has taken its place.
     retired: CancellationToken,
 }
@@ -46,7 +46,7 @@ impl Origins {
         Self {
             settings,
             file: file.map(|file| RwLock::new(Arc::new(file))),
-            told: LoggedOnce::default(),
+            logged: LoggedOnce::default(),
             retired: CancellationToken::new(),
         }
     }
@@ -87,7 +87,7 @@ impl Origins {
             && let (Some(file), Ok(Some(origin))) = (&file, &ruling.origin)
         {
             let path = file.path().display().to_string();
-            self.tell(origin.as_str(), || {
+            self.log_once(origin.as_str(), || {
                 disagree::predicted(origin.as_str(), &path)
             });
         }
@@ -114,7 +114,7 @@ impl Origins {
         if would_deny && !self.has_an_opinion() {
             return;
         }
-        self.tell(origin, || text);
+        self.log_once(origin, || text);
     }
 
     fn has_an_opinion(&self) -> bool {
@@ -124,8 +124,8 @@ impl Origins {
     }
 
     /// Warns, once for each origin: a client could make up any number.
-    fn tell(&self, origin: &str, text: impl FnOnce() -> String) {
-        if self.told.insert(origin.to_owned()) {
+    fn log_once(&self, origin: &str, text: impl FnOnce() -> String) {
+        if self.logged.insert(origin.to_owned()) {
             tracing::warn!("{}", text());
         }
     }

@@ -65,7 +65,7 @@ fn a_message_of_exactly_the_cap_passes_and_fragments_are_summed() {
             for (n, len) in whole.iter().enumerate() {
                 let opcode = if n == 0 { 2 } else { 0 };
                 bytes.extend(frame(n + 1 == whole.len(), opcode, *len));
-                // Between fragments, and not a part of the message.
+                // Between fragments, and not part of the message.
                 bytes.extend(frame(true, 9, 125));
             }
         }
@@ -124,7 +124,7 @@ fn a_session_may_carry_exactly_its_bytes_and_then_close() {
     let mut exact = meter(caps, now);
     assert_eq!(exact.look(&bytes, now), None);
     assert_eq!(exact.look(&frame(true, 8, 2), now), None);
-    // What follows a Close is nobody's.
+    // Nothing after a Close is counted.
     assert_eq!(exact.look(&frame(true, 1, 9), now), None);
     let mut one_more = meter(caps, now);
     assert_eq!(one_more.look(&bytes, now), None);
@@ -144,7 +144,7 @@ fn a_rate_allows_its_burst_and_then_as_much_as_flows_in() {
         ..OFF
     };
     let mut meter = meter(caps, start);
-    // Fragments and pings are no messages.
+    // Fragments and pings are not messages.
     let message = [frame(false, 1, 3), frame(true, 9, 0), frame(true, 0, 3)].concat();
     for _ in 0..3 {
         assert_eq!(meter.look(&message, at(5)), None);
@@ -194,8 +194,8 @@ impl FrameSink for Ends {
 }
 
 proptest! {
-    /// However the bytes are cut, the same frames pass, whole ones alone, and as many of them as
-    /// the caps allow.
+    /// However the bytes are cut, the same frames pass: only whole frames, and as many as the caps
+    /// allow.
     #[test]
     fn what_passes_is_whole_frames_within_the_caps(
         frames in prop::collection::vec((any::<bool>(), 0u8..3, 0usize..400), 1..30),
@@ -230,7 +230,8 @@ proptest! {
         }
         let strip = |over: Option<Over>| over.map(|over| Over { passes: 0, ..over });
         prop_assert_eq!(strip(found), strip(whole));
-        // In pieces, a part of the next header may have passed before it was whole.
+        // When the bytes come in pieces, part of the next header may have passed before it was
+        // complete.
         prop_assert!(passed >= passes && passed < passes + MAX_HEADER, "{} {}", passed, passes);
 
         let mut ends = Ends::default();

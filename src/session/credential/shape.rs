@@ -1,4 +1,4 @@
-//! Odd forms of a credential: what copying, templates and files do to a token on its way.
+//! Odd forms of a credential: how copying, templates and files alter a token on its way.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use zeroize::Zeroizing;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// Nothing at all, or blanks alone: a variable that was not set.
+    /// Empty, or only blanks: a variable that was not set.
     Empty,
     /// A blank at the beginning or the end.
     Whitespace,
     /// A CR or LF anywhere, mostly at the end: a file read whole.
     Newline,
-    /// The value with its quotes on, as from a Docker `--env-file`.
+    /// The value with quotes around it, as from a Docker `--env-file`.
     Quoted,
     /// A template that nobody filled in, such as a literal `${VAR}`.
     Placeholder,
-    /// What a program printed in the place of the secret, such as `__OPENCLAW_REDACTED__`.
+    /// A text that a program printed in place of the secret, such as `__OPENCLAW_REDACTED__`.
     Redacted,
     /// An authentication scheme in front of the value: `Bearer X` in a field for X.
     Scheme,
@@ -55,9 +55,9 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The value without blanks and line breaks at its ends, as by JavaScript's `trim`, which the
-/// gateway applies to both sides before it compares them. For a value that is not UTF-8, only ASCII
-/// blanks.
+/// The value without blanks and line breaks at its ends, as JavaScript's `trim` leaves it, which
+/// the gateway applies to both sides before it compares them. For a value that is not UTF-8, only
+/// ASCII blanks are removed.
 #[must_use]
 pub fn trimmed(value: &[u8]) -> &[u8] {
     match std::str::from_utf8(value) {
@@ -70,7 +70,7 @@ fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// All odd shapes of a value, in the order of [`Shape`]; empty for an ordinary value.
+/// All odd shapes of a value, in the order of [`Shape`]; empty for a normal value.
 #[must_use]
 pub fn shapes(value: &[u8]) -> Vec<Shape> {
     let mut found = Vec::new();
@@ -102,7 +102,7 @@ pub fn shapes(value: &[u8]) -> Vec<Shape> {
     found
 }
 
-/// The secret inside a value: without blanks, quotes, scheme, variable name or URL around it.
+/// The secret inside a value: without surrounding blanks, quotes, scheme, variable name or URL.
 pub(in crate::session) fn bare(value: &[u8]) -> &[u8] {
     let Ok(text) = std::str::from_utf8(value) else {
         return value.trim_ascii();
@@ -157,7 +157,7 @@ fn unquote(text: &str) -> Option<&str> {
         .find_map(|&quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }
 
-/// What follows `Bearer` and a blank, or `Bearer:`.
+/// The value after `Bearer` and a blank, or after `Bearer:`.
 fn after_scheme(text: &str) -> Option<&str> {
     const SCHEMES: [&str; 3] = ["authorization", "bearer", "basic"];
     SCHEMES.iter().find_map(|scheme| {
@@ -167,8 +167,8 @@ fn after_scheme(text: &str) -> Option<&str> {
     })
 }
 
-/// What follows `NAME=`. The name must be in capitals and look like a secret's: a token may itself
-/// begin with letters and contain `=`.
+/// The value after `NAME=`. The name must be in capitals and look like a secret's name: a token may
+/// itself begin with letters and contain `=`.
 fn after_name(text: &str) -> Option<&str> {
     const NOUNS: [&str; 7] = [
         "TOKEN", "PASSWORD", "PASSWD", "SECRET", "API_KEY", "APIKEY", "OPENCLAW",
@@ -193,12 +193,12 @@ fn in_url(text: &str) -> Option<&str> {
         .find_map(|parameter| parameter.strip_prefix("token="))
 }
 
-/// A text printed in place of a secret, or a secret that was shortened in the middle.
+/// A text printed in place of a secret, or a secret shortened in the middle.
 fn is_redacted(text: &str) -> bool {
     is_redaction(text) || text.contains('…')
 }
 
-/// What `OpenClaw` prints where it hides a secret, and what people and other programs print.
+/// Texts that `OpenClaw`, people and other programs print where they hide a secret.
 fn is_redaction(text: &str) -> bool {
     let word = plain_word(text);
     matches!(
@@ -245,13 +245,13 @@ fn is_stand_in(text: &str) -> bool {
     let names_it = ["token", "key", "secret", "password"]
         .iter()
         .any(|noun| word.contains(noun));
-    // A real token can contain all of these by chance. A stand-in is short, and its words stand
-    // alone.
+    // A real token can contain all of these by chance. A stand-in is short, and its words are
+    // separate.
     is_filler(text)
         || (names_it && word.len() <= 40 && (word.starts_with("your") || word.ends_with("here")))
 }
 
-/// Words and runs that mean "nothing was filled in".
+/// Words and runs that mean "not filled in".
 fn is_filler(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "changeme",
@@ -274,7 +274,7 @@ fn is_only(text: &str, filler: char) -> bool {
     text.chars().nth(2).is_some() && text.chars().all(|c| c.eq_ignore_ascii_case(&filler))
 }
 
-/// Letters and digits alone, in lower case.
+/// Only letters and digits, in lower case.
 fn plain_word(text: &str) -> Zeroizing<String> {
     let word = text
         .chars()

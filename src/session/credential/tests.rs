@@ -1,4 +1,4 @@
-//! RFC vectors, the forms of fingerprints, a table of shapes, and what must not be printed.
+//! RFC vectors, the forms of fingerprints, a table of shapes, and text that must not be printed.
 
 use super::*;
 use proptest::prelude::*;
@@ -177,7 +177,7 @@ fn equal_secrets_have_equal_fingerprints_wherever_they_are() {
             assert_eq!(inner.as_deref(), Some(plain.0.as_str()), "{copied:?}");
         }
     }
-    // There is nothing inside.
+    // There is no secret inside.
     for value in ["Bearer ${TOKEN}", "''", "TOKEN=", "TOKEN=changeme"] {
         assert_eq!(print(value).2, None, "{value}");
     }

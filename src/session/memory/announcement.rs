@@ -5,7 +5,7 @@ use crate::session::record::SessionRecord;
 use crate::session::record::context::GoingDown;
 
 /// The gateway's own announcement: a message (when it came, and after how many milliseconds the
-/// gateway expects to be back), or a Close that the dialect recognises as one.
+/// gateway expects to be back), or a Close that the dialect recognises as an announcement.
 #[must_use]
 pub(crate) fn announcement(
     event: Option<(Moment, Option<u64>)>,

@@ -1,9 +1,9 @@
-//! One look at the sessions around one: who else was there, which processes of the gateway, and what
-//! became of credentials.
+//! One pass over the other sessions of a gateway: who else was connected, which processes of the
+//! gateway were seen, and how credentials fared.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::credentials::{Credentials, MAX_TOLD};
+use super::credentials::{Credentials, MAX_REPORTED};
 use super::down::DOWN_MS;
 use super::event::TOGETHER_MS;
 use super::living::LetIn;
@@ -18,31 +18,31 @@ use crate::session::text::PeerText;
 const MISMATCH_MS: i64 = 5 * 60 * 1000;
 const ATTEMPT_MS: i64 = 60 * 1000;
 
-/// Processes that end one after the other within this time end in a loop.
+/// Processes that end one after the other within this time are taken for a restart loop.
 const LOOP_MS: i64 = 10 * 60 * 1000;
 
-/// What stands in the other sessions of a session's gateway.
+/// Facts from the other sessions of a session's gateway.
 pub(super) struct Around<'a> {
     pub(super) remembered: usize,
     pub(super) mismatches: u32,
-    /// Of this client.
+    /// Attempts of this client.
     pub(super) attempts: u32,
-    /// Those that tell of an end.
+    /// Sessions that show an end.
     pub(super) ends: Vec<&'a Remembered>,
     pub(super) boots: Boots<'a>,
     pub(super) credentials: Credentials<'a>,
-    /// The last one that let this device in.
+    /// The last session in which the gateway accepted this device.
     pub(super) device: Option<&'a Remembered>,
-    /// Start of the first of them, or of this session.
+    /// Start of the first of these sessions, or of this session.
     pub(super) since: Moment,
-    /// Those that got open and began in the last minute, this one not counted.
+    /// Sessions that got open and began in the last minute, this one not counted.
     pub(super) let_in: Vec<LetIn>,
-    /// The last one that was let in and said what the gateway is.
+    /// The last session that was let in and showed the gateway's release.
     pub(super) newest: Option<&'a Remembered>,
 }
 
 impl<'a> Around<'a> {
-    /// Looks at each of them once.
+    /// Looks at each session once.
     pub(super) fn of(this: &'a Remembered, all: &'a VecDeque<Remembered>) -> Self {
         let mut around = Self {
             remembered: 0,
@@ -81,7 +81,7 @@ impl<'a> Around<'a> {
         if other.mismatch && within(MISMATCH_MS, this.closed_at.millis_since(other.closed_at)) {
             self.mismatches += 1;
         }
-        if other.tells_of_an_end {
+        if other.shows_an_end {
             self.ends.push(other);
         }
         let is_later = |last: &Remembered| last.closed_at <= other.closed_at;
@@ -101,11 +101,11 @@ impl<'a> Around<'a> {
     }
 }
 
-/// The gateway's processes.
+/// The processes of the gateway.
 #[derive(Default)]
 pub(super) struct Boots<'a> {
     found: Vec<Process<'a>>,
-    /// A gateway that restarts in a loop has a new one in each session.
+    /// Index by boot id. A gateway that restarts in a loop has a new one in each session.
     known: HashMap<Number, usize>,
     /// The process of the last session: most sessions share it.
     last: Option<usize>,
@@ -164,7 +164,7 @@ impl<'a> Boots<'a> {
         self.last = Some(at);
     }
 
-    /// Where the process of a session stands.
+    /// Index of a session's process.
     fn place(&self, one: &Remembered) -> Option<usize> {
         let shared = |process: &Process<'_>| process.first.shares_process_with(one);
         let last = self
@@ -206,8 +206,8 @@ impl<'a> Boots<'a> {
     }
 
     /// The last processes, oldest first, and whether they alternate: one accepted a session after
-    /// another had, and then the other again.
-    pub(super) fn told(mut self) -> (Vec<Boot>, bool) {
+    /// another had, and then the other accepted one again.
+    pub(super) fn into_report(mut self) -> (Vec<Boot>, bool) {
         self.found.sort_by_key(|process| process.heard);
         let mut heard_until = None;
         let mut alternate = false;
@@ -216,7 +216,7 @@ impl<'a> Boots<'a> {
             alternate |= heard_until.is_some_and(|until| first < until);
             heard_until = heard_until.max(Some(last));
         }
-        let surplus = self.found.len().saturating_sub(MAX_TOLD);
+        let surplus = self.found.len().saturating_sub(MAX_REPORTED);
         let boots = self.found.into_iter().skip(surplus).map(|process| Boot {
             id: process.first.rest.boot.clone().unwrap_or_default(),
             began_at: process.first.began_at,

@@ -4,12 +4,12 @@ use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::{GatewayFacts, SessionRecord, TimerKey};
 
-/// Outcome of an attempt, as far as it matters here; times in milliseconds.
+/// Outcome of an attempt, as far as needed here; times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// The client cancelled it after this long, and nothing else had ended it.
     Cancelled(u32),
-    /// An answer came then, of whatever status, after so long.
+    /// When an answer came, with any status, and how long it took.
     Answered(Moment, u32),
     Other,
 }
@@ -26,12 +26,12 @@ impl Attempt {
             && matches!(timer, None | Some(TimerKey::HalfClose));
         match gateway.status {
             Some(_) => {
-                // What is no tunnel is over with its answer.
+                // Without a tunnel, the session is over with its answer.
                 let at = record.began(Phase::Handshake).unwrap_or(record.closed_at);
                 Self::Answered(at, answered_after_ms(gateway))
             }
             None if by_client && record.answer.is_none() && gateway.error.is_none() => {
-                // Measured as answers are: from the dial.
+                // Measured from the dial, as answers are.
                 let asked = record.began(Phase::Dial).unwrap_or(record.opened_at);
                 let left = (close.transport.client_at.filter(|_| timer.is_some()))
                     .unwrap_or(record.closed_at);

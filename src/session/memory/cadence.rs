@@ -1,8 +1,8 @@
 //! Decides whether sessions end after a fixed time, and how unlikely that is by chance.
 //!
-//! Ages of sessions cluster by chance: of three hundred sessions that end at random, some three always
-//! end at nearly the same age. So a period is claimed only where no plausible distribution of ages (of
-//! people, programs and networks) would give as many ends in a window as narrow.
+//! Ages of sessions cluster by chance: of three hundred sessions that end at random, some three
+//! always end at nearly the same age. So a period is claimed only where no plausible distribution
+//! of ages (of people, programs and networks) would give as many ends in such a narrow window.
 //!
 //! The distribution itself is not known. We only assume that it is smooth: whatever it is, a window is
 //! expected to hold at most [`DENSITY`] times its width of the ends around a period. A log-uniform
@@ -21,7 +21,7 @@ use crate::session::record::context::{Cadence, Measure};
 /// Defaults of well-known proxies and load balancers, in seconds.
 pub(crate) const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
 
-/// Shorter lives say nothing about timers.
+/// Shorter sessions say nothing about timers.
 pub(super) const LEAST_PERIOD_MS: u64 = 1500;
 
 /// A claim must be less likely by chance than one case in this many.
@@ -30,8 +30,8 @@ pub(crate) const FAR_FROM_CHANCE: u64 = 1_000_000;
 /// Equal silence of waves is reported as possible if it is rarer than this by chance.
 pub(crate) const WAVES_ALIKE: u64 = 100;
 
-/// A session with a byte so shortly before its end was not cut for being idle, and what it was just
-/// told may have ended it.
+/// A session that carried a byte this shortly before its end was not cut for being idle, and that
+/// last message may have ended it.
 const JUST_BEFORE_MS: u64 = 1000;
 
 /// Fewer ends do not form a cluster.
@@ -78,7 +78,7 @@ pub(super) fn cadence(
 ) -> Option<Cadence> {
     let (leg, _) = this.lost.filter(|_| could_be_a_timers(this))?;
     let of_leg = ends.iter().filter(|other| is_end_of(leg, other));
-    // Each of them was tested when it ended, and each test was another chance for a false claim.
+    // Each of them was tested when it ended, and each test was another chance of a false claim.
     let looks = of_leg.count() + 1;
     let by_silence = clustered(ends, this, (leg, Measure::Silence), looks);
     let by_age = clustered(ends, this, (leg, Measure::Age), looks);
@@ -97,9 +97,9 @@ pub(super) fn cadence(
     }
 }
 
-/// Which of the two explains the ends. Sessions that say something at their start and nothing later are
-/// as alike in age as in silence, whichever of the two ended them. Idle timers are far more common, so
-/// silence comes first unless it explains clearly fewer ends.
+/// Decides whether silence or age explains the ends. Sessions that carry data at their start and
+/// nothing later are as alike in age as in silence, whichever of the two ended them. Idle timers
+/// are far more common, so silence wins unless it explains clearly fewer ends.
 fn more_likely(by_silence: Option<Cadence>, by_age: Option<Cadence>) -> Option<Cadence> {
     let (Some(silence), Some(age)) = (by_silence, by_age) else {
         return by_silence.or(by_age);
@@ -122,7 +122,7 @@ fn is_end_of(leg: Leg, one: &Remembered) -> bool {
 }
 
 /// Whether a timer in the path may have ended a session: it was open, it had been quiet, our own
-/// keepalive did not give up on it, and the gateway had not announced a shutdown.
+/// keepalive did not end it, and the gateway had not announced a shutdown.
 fn could_be_a_timers(one: &Remembered) -> bool {
     let quiet = one
         .silence_ms
@@ -175,8 +175,8 @@ fn clustered(
 }
 
 /// The ends around a value, sorted by their own values. Ends within a second of each other share a
-/// cause, which need not be a timer: they count once. So does this session with those that ended beside
-/// it.
+/// cause, which need not be a timer, so they count once. The same holds for this session and the
+/// ones that ended at the same time.
 fn around<'a>(
     ends: &[&'a Remembered],
     this: &'a Remembered,
@@ -257,15 +257,15 @@ fn stands_out(values: &[u64], (low, high): (u64, u64), cases: usize) -> bool {
     2 * surroundings <= 3 * cases
 }
 
-/// The ends as waves: all sessions that were lost in one second had been silent for equally long, and
-/// that happened before, after the same silence. The gateway's process went on in between, so that it
-/// did not end then, and will not have ended now.
+/// Treats the ends as waves: all sessions that were lost in one second had been silent for equally
+/// long, and the same happened before, after the same silence. The gateway's process went on in
+/// between, so it did not end then, and probably has not ended now.
 ///
 /// That the sessions of one wave are alike says nothing: all of them get the gateway's ticks at one
-/// moment. What counts is how alike the waves are, and from how many they were chosen. Whatever cuts
-/// at any moment comes a time `t` after the last tick with a density that only falls with `t`, however
-/// ticks are spread, and which is therefore never more than `1/t`. So an earlier wave is within `d` of
-/// this one's silence by chance in at most `2d/(own - d)` of cases.
+/// moment. What counts is how alike the waves are, and from how many they were chosen. A cut at a
+/// random moment comes a time `t` after the last tick. Its density only falls with `t`, however the
+/// ticks are spread, so it is never more than `1/t`. So an earlier wave is within `d` of this one's
+/// silence by chance in at most `2d/(own - d)` of cases.
 fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Option<Cadence> {
     let own = value(Measure::Silence, this)?;
     let mut of_leg: Vec<&Remembered> = ends
@@ -323,13 +323,13 @@ fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Opt
     })
 }
 
-/// How many of the earlier waves are least likely to be so near to this one's silence by chance, and
-/// of how many cases that is one. `off` says how far each is, the nearest first.
+/// The number of earlier waves whose nearness to this one's silence is least likely by chance, and
+/// the "one case in N" of that. `off` is the distance of each wave, the nearest first.
 fn most_alike(off: &[u64], own: u64) -> Option<(usize, u64)> {
     let all = off.len();
     let ln_factorials = ln_factorials(all);
     let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
-    // Every number of waves is a try, and every wave was looked at in its turn.
+    // Every number of waves is a try, and every wave was examined when it came.
     let tries = float(all).ln() + float(all + 1).ln();
     off.iter()
         .take_while(|off| share(**off, own) <= WIDEST)
@@ -343,7 +343,7 @@ fn most_alike(off: &[u64], own: u64) -> Option<(usize, u64)> {
         .max_by_key(|(_, one_in)| *one_in)
 }
 
-/// Enough of them, and each silent for as long.
+/// Whether there are enough ends, each after the same silence.
 fn is_wave(ends: &[&Remembered], own: u64) -> bool {
     /// Delay that scheduling adds to short silences.
     const SLACK_MS: u64 = 50;
@@ -355,8 +355,8 @@ fn is_wave(ends: &[&Remembered], own: u64) -> bool {
     ends.len() >= WAVE && ends.iter().all(as_silent)
 }
 
-/// The process of an earlier session accepted this session after that session's end, or this
-/// session was open at that time and survived.
+/// Whether the process of an earlier session went on: it accepted this session after the earlier
+/// one's end, or this session was open at that time and survived.
 fn went_on(earlier: &Remembered, this: &Remembered) -> bool {
     let same_process = this.shares_process_with(earlier);
     let heard_later = this.heard_at > earlier.closed_at;

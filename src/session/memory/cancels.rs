@@ -15,7 +15,7 @@ use crate::session::record::context::{Cancels, Span};
 /// How long attempts are remembered, in milliseconds.
 const WINDOW_MS: i64 = 5 * 60 * 1000;
 
-/// What the attempts of the last minutes say about one that was cancelled.
+/// What the attempts of the last minutes show about a cancelled one.
 pub(super) fn around(
     this: &Remembered,
     all: &VecDeque<Remembered>,
@@ -47,7 +47,7 @@ pub(super) fn around(
     }
     for other in living {
         let same = other.same_client;
-        // An address that has a tunnel is answered, or that of several clients.
+        // An address that has a tunnel gets answers, or several clients share it.
         if near(other.at) || same && other.is_tunnel {
             answered(&mut cancels, same, other.waited_ms);
         }

@@ -1,8 +1,8 @@
-//! How often something happens by chance.
+//! How likely something is by chance.
 
-/// Logarithm of a bound on the chance that some window with this value contains `cases` of `all`, if each
-/// end falls into such a window with the chance `one`. This value is one of the `cases`, any of them may
-/// be the lowest, and the others can be any of the rest.
+/// Logarithm of a bound on the chance that some window with this value contains `cases` of `all`
+/// ends, if each end falls into such a window with probability `one`. This value is one of the
+/// `cases`, any of them may be the lowest, and the others can be any of the rest.
 pub(super) fn ln_chance(all: usize, cases: usize, one: f64, ln_factorials: &[f64]) -> f64 {
     let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
     let choices = ln(all - 1) - ln(cases - 1) - ln(all - cases);
@@ -25,12 +25,12 @@ pub(super) fn ln_factorials(most: usize) -> Vec<f64> {
     reason = "it is capped before, and never negative"
 )]
 pub(super) fn one_in(ln_chance: f64) -> u64 {
-    /// A longer number helps no reader.
+    /// A larger number does not help the reader.
     const MOST: f64 = 1e12;
     (-ln_chance).exp().min(MOST) as u64
 }
 
-/// For sums of a few digits.
+/// Converts to `f64`, for sums of a few digits.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts and milliseconds are far below 2^53"

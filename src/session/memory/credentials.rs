@@ -1,4 +1,4 @@
-//! Which credentials worked recently, and where this session's own came from.
+//! Which credentials worked recently, and who issued this session's own.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -8,23 +8,23 @@ use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::record::context::{CredentialUse, IssuedToken, OtherCredential};
 
-/// At most this many other credentials and boots are reported.
-pub(super) const MAX_TOLD: usize = 4;
+/// Maximum number of other credentials and boots that are reported.
+pub(super) const MAX_REPORTED: usize = 4;
 
-/// What other sessions say of a session's credential, and of others in its place.
+/// What other sessions show about a session's credential, and about others in the same place.
 pub(super) struct Credentials<'a> {
     this: &'a Remembered,
-    /// With another value of the same client.
+    /// Sessions of the same client with another value.
     of_client: Vec<&'a Remembered>,
-    /// Let in with the same value.
+    /// Sessions that were let in with the same value.
     same: Used,
-    /// Let in with another one.
+    /// Sessions that were let in with another value.
     worked: Vec<&'a Remembered>,
-    /// The last one that was issued this one.
+    /// The last session in which the gateway issued this credential.
     issuer: Option<&'a Remembered>,
 }
 
-/// Those that were let in with one credential.
+/// Sessions that were let in with one credential.
 #[derive(Default)]
 struct Used {
     /// With repetitions, but never twice in a row.
@@ -42,14 +42,14 @@ impl Used {
         self.last_at = self.last_at.max(Some(other.closed_at));
     }
 
-    /// Nobody stands in it twice any more.
+    /// Removes duplicate clients.
     fn count_clients(mut self) -> Self {
         self.clients.sort_unstable();
         self.clients.dedup();
         self
     }
 
-    fn told(self, value: Number, texts: &Numbers<String>) -> Option<CredentialUse> {
+    fn into_credential_use(self, value: Number, texts: &Numbers<String>) -> Option<CredentialUse> {
         Some(CredentialUse {
             fingerprint: texts.value(value)?.clone(),
             clients: u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
@@ -95,7 +95,7 @@ impl<'a> Credentials<'a> {
     }
 
     pub(super) fn other(&self, texts: &Numbers<String>) -> Vec<OtherCredential> {
-        // By value: one client may have sent a thousand of them.
+        // Grouped by value: one client may have sent a thousand of them.
         let mut found: HashMap<Number, OtherCredential> = HashMap::new();
         for other in &self.of_client {
             let Some((_, its)) = other.credential else {
@@ -112,13 +112,13 @@ impl<'a> Credentials<'a> {
             known.last_at = known.last_at.max(other.closed_at);
         }
         let mut found: Vec<OtherCredential> = found.into_values().collect();
-        // What works first, then the latest.
+        // Those that work first, then the latest.
         found.sort_by(|a, b| {
             let key = |one: &OtherCredential| (!one.accepted, Reverse(one.last_at));
             let order = key(a).cmp(&key(b));
             order.then_with(|| a.fingerprint.cmp(&b.fingerprint))
         });
-        found.truncate(MAX_TOLD);
+        found.truncate(MAX_REPORTED);
         found
     }
 
@@ -126,7 +126,7 @@ impl<'a> Credentials<'a> {
         let (_, own) = self.this.credential?;
         std::mem::take(&mut self.same)
             .count_clients()
-            .told(own, texts)
+            .into_credential_use(own, texts)
     }
 
     pub(super) fn working(&self, texts: &Numbers<String>) -> Option<CredentialUse> {
@@ -142,7 +142,7 @@ impl<'a> Credentials<'a> {
             let most = (used.clients.len(), used.sessions, used.last_at);
             (most, texts.value(*its))
         })?;
-        used.told(its, texts)
+        used.into_credential_use(its, texts)
     }
 
     pub(super) fn issued(&self) -> Option<IssuedToken> {

@@ -1,4 +1,4 @@
-//! When the gateway was last known to be down: it announced it, or all its sessions were lost at
+//! When the gateway was last known to be down: it announced that, or all its sessions were lost at
 //! once.
 
 use super::event::{CRASH, within_a_second};
@@ -10,8 +10,8 @@ use crate::session::party::Leg;
 use crate::session::record::context::GoingDown;
 use crate::session::text::PeerText;
 
-/// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
-/// start a minute.
+/// A gateway that went down longer ago explains nothing: a restart takes about 7 s, a boot of the
+/// machine a minute.
 pub(crate) const DOWN_MS: i64 = 60 * 1000;
 
 /// A single loss means that a process ended only if nothing listens right after it.
@@ -21,8 +21,8 @@ const LONE_MS: i64 = 15 * 1000;
 /// in this many.
 pub(crate) const ONE_EVENT: u64 = 100_000;
 
-/// How much an announcement says. Sessions that were not accepted yet receive only the Close, a
-/// little later than the others receive the event, which says more.
+/// Ranks an announcement by how much it says. Sessions that were not accepted yet receive only the
+/// Close, a little later than the others receive the event, which says more.
 fn says(down: &GoingDown) -> (bool, Moment, Option<u64>) {
     let by_event = down.stops || down.restart_expected_ms.is_some();
     (by_event, down.at, down.restart_expected_ms)
@@ -30,23 +30,23 @@ fn says(down: &GoingDown) -> (bool, Moment, Option<u64>) {
 
 /// What other sessions show about the gateway at a moment.
 pub(super) struct Around<'a> {
-    /// The session that is explained.
+    /// The session to explain.
     pub(super) this: &'a Remembered,
-    /// Those that tell of an end.
+    /// Sessions that show an end.
     pub(super) ends: &'a [&'a Remembered],
-    /// What open sessions were told.
+    /// Announcements that open sessions received.
     pub(super) announced: Vec<&'a Announcement>,
-    /// When the first of them began.
+    /// Start of the first of these sessions.
     pub(super) since: Moment,
-    /// Those that were let in within the last minute.
+    /// Sessions that were let in within the last minute.
     pub(super) let_in: Vec<LetIn>,
-    /// Sessions that were open before and still are.
+    /// Number of sessions that were open before and still are.
     pub(super) survivors: u32,
 }
 
 impl Around<'_> {
-    /// It let somebody in who had come after that moment. One who came while it was away may have
-    /// waited for it, so what counts is that it was back when this session began.
+    /// Whether the gateway let somebody in who came after that moment. A client that came while it
+    /// was away may have waited for it, so what counts is that it was back when this session began.
     fn was_back(&self, down_at: Moment) -> bool {
         let began = self.this.opened_at;
         let by = if began > down_at {
@@ -58,8 +58,8 @@ impl Around<'_> {
         since.any(|one| one.at <= by)
     }
 
-    /// What a process said explains its own sessions, and those of which it is not known whose they
-    /// are until it is back.
+    /// An announcement explains the sessions of its own process, and, until the gateway is back,
+    /// the sessions whose process is not known.
     fn is_explained_by(&self, boot: Option<&PeerText>, down: &GoingDown) -> bool {
         match (boot, &self.this.rest.boot) {
             (Some(boot), Some(own)) if boot != own => false,
@@ -69,8 +69,8 @@ impl Around<'_> {
     }
 }
 
-/// The last time before its end that a session's gateway was known to go down, unless it was back by
-/// then.
+/// The last time before a session's end at which its gateway was known to go down, unless it was
+/// back by then.
 pub(super) fn going_down(around: &Around<'_>) -> Option<GoingDown> {
     let now = around.this.closed_at;
     let recent = |at: Moment| (0..=DOWN_MS).contains(&now.millis_since(at));
@@ -122,7 +122,7 @@ pub(super) fn going_down(around: &Around<'_>) -> Option<GoingDown> {
     })
 }
 
-/// Announcements of open sessions, whose records are written later: they explain callers that are
+/// Announcements in open sessions, whose records are written later: they explain clients that are
 /// refused in the meantime.
 #[derive(Debug, Default)]
 pub(super) struct Announced(std::collections::VecDeque<Announcement>);
@@ -131,16 +131,18 @@ pub(super) struct Announced(std::collections::VecDeque<Announcement>);
 #[derive(Debug)]
 pub(super) struct Announcement {
     gateway: String,
-    /// The process that said it, where it is known: two may share an address.
+    /// The process that announced it, where known: two may share an address.
     boot: Option<PeerText>,
     pub(super) down: GoingDown,
 }
 
 impl Announced {
-    /// Bound on the number of gateways that a tap has within a minute.
+    /// Maximum number of announcements that are kept: more gateways than one tap sees go down
+    /// within a minute.
     const MOST: usize = 16;
 
-    /// A process announces it to all of its sessions at the same time: that is one announcement.
+    /// Records an announcement. A process sends it to all of its sessions at the same time: that is
+    /// one announcement.
     pub(super) fn note(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         let is_same = |known: &&mut Announcement| {
             let process = known.boot.as_ref().zip(boot.as_ref());

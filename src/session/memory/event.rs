@@ -1,14 +1,14 @@
-//! What counts as one event.
+//! Which losses count as one event.
 
 use crate::session::moment::Moment;
 
-/// Deaths within this time of each other are one event.
+/// Losses within this time of each other are one event.
 pub(super) const TOGETHER_MS: i64 = 1000;
 
-/// Sessions lost within a second that stand for a process that ended.
+/// This many sessions lost within a second mean that a process ended.
 pub(super) const CRASH: usize = 3;
 
-/// Whether two deaths are within the time of one event.
+/// Whether two losses are close enough to be one event.
 pub(super) fn within_a_second(one: Moment, other: Moment) -> bool {
     one.millis_since(other).abs() <= TOGETHER_MS
 }

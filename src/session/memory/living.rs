@@ -1,5 +1,5 @@
-//! What open sessions show, whose records are yet to come: a gateway that lets clients in keeps them for
-//! hours.
+//! Evidence from open sessions, which have no record yet: a gateway that lets clients in keeps them
+//! for hours.
 
 use super::attempt::Attempt;
 use super::loss::{is_unanswered, lost};
@@ -7,14 +7,14 @@ use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::record::{Kind, SessionRecord};
 
-/// What the open sessions of a record's gateway show about it.
+/// What the open sessions of a record's gateway show about that record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Living {
-    /// They were open before this one ended.
+    /// Number of sessions that were open before this one ended.
     pub survivors: u32,
-    /// Those that the gateway let in within the last minute.
+    /// Sessions that the gateway let in within the last minute.
     pub let_in: Vec<LetIn>,
-    /// Those that the gateway answered; only of an attempt that its client cancelled.
+    /// Answers of the gateway; only for an attempt that its client cancelled.
     pub answers: Vec<Answer>,
 }
 
@@ -30,26 +30,27 @@ pub struct LetIn {
 /// An upgrade attempt that was answered, and whose session is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// It is of the client address that cancelled.
+    /// The answer went to the client address that cancelled.
     pub same_client: bool,
     /// When the answer came.
     pub at: Moment,
-    /// After how many milliseconds.
+    /// After how many milliseconds it came.
     pub waited_ms: u32,
-    /// It was a 101, and nothing has ended the tunnel yet.
+    /// The answer was a 101, and nothing has ended the tunnel yet.
     pub is_tunnel: bool,
 }
 
-/// Which open sessions say something about a record.
+/// Which open sessions are evidence for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asks {
-    /// When it was over.
+    /// When the session was over.
     pub before: Moment,
-    /// It is one that its client cancelled.
+    /// Its client cancelled it.
     pub answers: bool,
 }
 
-/// What is to be asked about a record that is judged now; `None` where open sessions explain nothing.
+/// The question about a record that is judged now; `None` if open sessions explain nothing about
+/// it.
 #[must_use]
 pub(crate) fn asks(record: &SessionRecord) -> Option<Asks> {
     let lost_at = lost(record).map(|(_, at)| at);

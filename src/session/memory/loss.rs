@@ -1,11 +1,11 @@
-//! Sessions that were lost, and attempts that stayed without an answer.
+//! Sessions that were lost, and attempts that got no answer.
 
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::SessionRecord;
 use crate::session::record::close::ActKind;
 
-/// The leg whose transport ended first, where neither side said a word and no timer of ours fired.
+/// The leg whose transport ended first, where neither side sent a Close and no timer of ours fired.
 #[must_use]
 pub(crate) fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
     let close = &record.close;
@@ -34,7 +34,7 @@ pub(super) fn ended_at(record: &SessionRecord, lost: Option<(Leg, Moment)>) -> M
         .unwrap_or(record.closed_at)
 }
 
-/// No answer from the gateway, or an answer that only a proxy in front of it gives.
+/// No answer from the gateway, or an answer that only a proxy in front of it sends.
 pub(super) fn is_unanswered(record: &SessionRecord) -> bool {
     record
         .gateway

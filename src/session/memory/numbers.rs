@@ -4,16 +4,16 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Stands for a value as long as somebody holds it.
+/// Identifies a value as long as somebody holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Number(u32);
 
 impl Number {
-    /// Stands for whatever nobody holds.
+    /// Identifies every value that nobody holds.
     pub(super) const FOREIGN: Self = Self(u32::MAX);
 }
 
-/// The numbers of values. As many values are kept as are held.
+/// The numbers of values. Only values that are held are kept.
 #[derive(Debug)]
 pub(super) struct Numbers<T> {
     by_value: HashMap<T, Number>,
@@ -38,7 +38,7 @@ impl<T> Default for Numbers<T> {
 }
 
 impl<T: Clone + Eq + Hash> Numbers<T> {
-    /// The value's number, held once more.
+    /// Returns the value's number and holds it once more.
     pub(super) fn hold<Q>(&mut self, value: &Q) -> Number
     where
         T: Borrow<Q>,
@@ -71,7 +71,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         number
     }
 
-    /// It is held once less.
+    /// Releases one hold.
     pub(super) fn release(&mut self, number: Number) {
         let Some(held) = self.held.get_mut(number.0 as usize) else {
             return;
@@ -85,7 +85,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         }
     }
 
-    /// The number of a value that may be one that nobody holds.
+    /// The number of a value; [`Number::FOREIGN`] if nobody holds it.
     pub(super) fn of<Q>(&self, value: &Q) -> Number
     where
         T: Borrow<Q>,
@@ -95,7 +95,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         known.copied().unwrap_or(Number::FOREIGN)
     }
 
-    /// The value that a number stands for.
+    /// The value of a number.
     pub(super) fn value(&self, number: Number) -> Option<&T> {
         self.held.get(number.0 as usize)?.value.as_ref()
     }

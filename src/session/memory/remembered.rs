@@ -1,4 +1,4 @@
-//! What is compared of a session.
+//! The fields of a session that are compared.
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -16,43 +16,43 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{SessionRecord, TransportEnd};
 use crate::session::text::PeerText;
 
-/// What is compared of a session.
+/// The fields of a session that are compared.
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) id: uuid::Uuid,
     pub(super) opened_at: Moment,
     pub(super) closed_at: Moment,
-    /// When the gateway accepted it, or else when it began.
+    /// When the gateway accepted the session, or else when it began.
     pub(super) heard_at: Moment,
     pub(super) client: Option<Number>,
     pub(super) gateway: Number,
-    /// Place and fingerprint.
+    /// Place and fingerprint of the credential.
     pub(super) credential: Option<(Number, Number)>,
     pub(super) boot: Option<Number>,
     pub(super) device: Option<Number>,
     /// Fingerprint of the device token that the gateway issued.
     pub(super) issued: Option<Number>,
     pub(super) accepted: bool,
-    /// Past the handshake of its application.
+    /// Whether it got past the handshake of its application.
     pub(super) open: bool,
     pub(super) mismatch: bool,
-    /// It was lost, or the gateway said that it goes down.
-    pub(super) tells_of_an_end: bool,
+    /// Whether it was lost, or the gateway announced that it goes down.
+    pub(super) shows_an_end: bool,
     pub(super) rest: Box<Rest>,
 }
 
-/// What is asked of a few.
+/// The fields that only a few comparisons need.
 #[derive(Debug)]
 pub(super) struct Rest {
-    /// The leg that ended first, without a Close from anybody; and when.
+    /// The leg that ended first, without a Close from either side, and when.
     pub(super) lost: Option<(Leg, Moment)>,
     pub(super) age_ms: u64,
     pub(super) silence_ms: Option<u64>,
     pub(super) attempt: Attempt,
-    /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
+    /// Our kernel gave up on a leg: the length of the silence depends on our own keepalive.
     pub(super) given_up: bool,
     pub(super) boot: Option<PeerText>,
-    /// When its process began, where the gateway has no boot ids.
+    /// When the gateway's process began, if the gateway has no boot ids.
     pub(super) began_at: Option<Moment>,
     pub(super) version: Option<PeerText>,
     pub(super) protocol: Option<u64>,
@@ -60,7 +60,7 @@ pub(super) struct Rest {
     pub(super) device: Option<PeerText>,
     /// The gateway closed it because the device was removed.
     pub(super) removed: bool,
-    /// The gateway said that it goes down.
+    /// The gateway announced that it goes down.
     pub(super) shutdown: Option<GoingDown>,
 }
 
@@ -72,13 +72,13 @@ impl Deref for Remembered {
     }
 }
 
-/// Whether two uptimes are those of one process, by the times at which it began.
+/// Whether two times at which a process began, computed from its uptime, are those of one process.
 fn is_one_process(one: Moment, other: Moment) -> bool {
     one.millis_since(other).abs() <= SAME_PROCESS_MS
 }
 
 impl Remembered {
-    /// `text` and `client` give the numbers of values.
+    /// `text` and `client` return the numbers of values.
     pub(super) fn of(
         record: &SessionRecord,
         mut text: impl FnMut(&str) -> Number,
@@ -104,12 +104,12 @@ impl Remembered {
                 .dialect
                 .as_ref()
                 .is_some_and(|dialect| dialect.is_mismatch(&record.auth)),
-            tells_of_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
+            shows_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
             rest: Box::new(rest),
         }
     }
 
-    /// Both are known to have been let in by one process.
+    /// Whether both are known to have been let in by one process.
     pub(super) fn shares_process_with(&self, other: &Self) -> bool {
         match (self.boot, other.boot) {
             (None, None) => {
@@ -120,7 +120,7 @@ impl Remembered {
         }
     }
 
-    /// What its hello-ok showed of the gateway.
+    /// What the session's hello-ok showed about the gateway.
     pub(super) fn release(&self) -> GatewayRelease {
         GatewayRelease {
             version: self.version.clone(),
@@ -131,7 +131,7 @@ impl Remembered {
         }
     }
 
-    /// The texts that it holds.
+    /// The numbers of texts that it holds.
     pub(super) fn texts(&self) -> impl Iterator<Item = Number> {
         let (place, print) = self.credential.unzip();
         let some = [place, print, self.boot, self.device, self.issued];
@@ -172,8 +172,8 @@ impl Rest {
     }
 }
 
-/// The address without the port: each attempt has another one. `None` where it is that of a proxy
-/// whose word on its clients was passed on and not read: they are not one client.
+/// The address without the port: each attempt has another port. `None` for the address of a proxy
+/// whose attribution headers were passed on unread: its clients are not one client.
 pub(super) fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
     let forwarded = record
         .gateway
@@ -190,8 +190,8 @@ pub(super) fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
     socket.or_else(|_| addr.parse()).ok()
 }
 
-/// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
-/// be known which one let a client in.
+/// The credential that the gateway refused or accepted: place and fingerprint. If there were
+/// several, it is not known which one let the client in.
 pub(super) fn credential(record: &SessionRecord) -> Option<(&str, &str)> {
     let looked_at = |one: &&Credential| one.effective == Some(true);
     let accepted = record.application().result == ConnectResult::Accepted;

@@ -5,7 +5,7 @@ mod cancels;
 mod down;
 mod together;
 
-use super::credentials::MAX_TOLD;
+use super::credentials::MAX_REPORTED;
 use super::numbers::Number;
 use super::remembered::{client_ip, credential};
 use super::*;
@@ -21,7 +21,7 @@ fn at(ms: i64) -> Moment {
     Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
 }
 
-/// A session that opened and closed then (in milliseconds), lost by the gateway's leg.
+/// A session that opened and closed at these times (in milliseconds), lost by the gateway's leg.
 fn session(number: u128, opened: i64, closed: i64) -> SessionRecord {
     let mut record = SessionRecord {
         id: uuid::Uuid::from_u128(number + 1),
@@ -60,7 +60,7 @@ fn of_process(boot: &str, mut record: SessionRecord) -> SessionRecord {
     record
 }
 
-/// The facts of a session, to be changed.
+/// The facts of a session, for changes.
 fn openclaw(record: &mut SessionRecord) -> &mut OpenClawFacts {
     match record.dialect.as_mut() {
         Some(DialectFacts::OpenClaw(facts)) => facts,
@@ -75,7 +75,7 @@ fn silent_for(ms: i64, mut record: SessionRecord) -> SessionRecord {
     record
 }
 
-/// The client's leg was lost instead, and each session has its own address.
+/// The client's leg was lost instead, and each session has its own client address.
 fn by_client(mut record: SessionRecord) -> SessionRecord {
     let ends = &mut record.close.transport;
     ends.client_at = ends.gateway_at.take();
@@ -218,8 +218,8 @@ fn of_a_thousand_values_few_are_told() {
     let context = full(1);
     assert_eq!(context.same_credential.unwrap().sessions, 1023);
     let context = full(1024);
-    assert_eq!(context.other_credentials.len(), MAX_TOLD);
-    assert_eq!(context.boots.len(), MAX_TOLD);
+    assert_eq!(context.other_credentials.len(), MAX_REPORTED);
+    assert_eq!(context.boots.len(), MAX_REPORTED);
     assert_eq!(context.boots.last().unwrap().id.as_str(), "secret 1023");
     assert_eq!(context.working.unwrap().sessions, 1);
 }
@@ -255,7 +255,8 @@ fn of_several_credentials_the_one_that_was_compared_is_remembered() {
     assert_eq!(with(1, ConnectResult::Accepted, None), None);
 }
 
-/// Gateways before 2026.3 give no code, and 2026.2 calls every wrong token of a device one of the device.
+/// Gateways before 2026.3 give no code, and 2026.2 calls every wrong token sent with a device a
+/// wrong device token.
 #[test]
 fn a_wrong_token_is_noticed_without_a_code_too() {
     use crate::session::credential::{Credential, Fingerprinter};

@@ -7,29 +7,29 @@ use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 
-/// Losses in these windows before give the usual rate, in milliseconds: the last minute and the
-/// last ten minutes. The higher of the two rates counts.
+/// Windows, in milliseconds, whose losses give the usual rate: the last minute and the last ten
+/// minutes. The higher of the two rates counts.
 const USUAL_MS: [i64; 2] = [60 * 1000, REACH_MS];
 const REACH_MS: i64 = 600 * 1000;
 
 /// Maximum number of unusual seconds with [`CRASH`] or more losses that are taken for earlier
-/// crashes, and left out of the rate.
+/// crashes and left out of the rate.
 const WAVES: usize = 3;
 
 /// Sessions of one leg that were lost within one second, compared with the usual rate.
 pub(super) struct Together<'a> {
-    /// Within that second around this session that has most of them.
+    /// The other losses within the second around this session that has most of them.
     pub(super) others: Vec<&'a Remembered>,
-    /// In the ten minutes before that second, and right after it.
+    /// Number of losses in the ten minutes before that second, and right after it.
     pub(super) beside: u32,
-    /// By chance there would be as many in one of this many cases; `None` where there were no other
+    /// By chance there would be as many in one case of this many; `None` if there were no other
     /// losses.
     pub(super) one_in: Option<u64>,
 }
 
 impl<'a> Together<'a> {
-    /// Losses beside a session whose leg was lost then. `since` is the start of the first session
-    /// that could have been lost.
+    /// Looks at the losses around a session whose leg was lost at that time. `since` is the start
+    /// of the first session that could have been lost.
     pub(super) fn about((leg, at): (Leg, Moment), ends: &[&'a Remembered], since: Moment) -> Self {
         let mut losses: Vec<(i64, &Remembered)> = ends
             .iter()
@@ -51,14 +51,14 @@ impl<'a> Together<'a> {
             .collect();
         let after = losses.iter().filter(|(off, _)| *off > end).count();
         // A process that ends takes all its sessions within one second, and leaves none for the
-        // next.
+        // next second.
         let just_before = ago.iter().filter(|ago| **ago <= TOGETHER_MS).count();
         let span = (at.millis_since(since) + begin).max(TOGETHER_MS);
         let rate = USUAL_MS
             .map(|window| rate(&ago, window.min(span)))
             .into_iter()
             .fold(float(just_before.max(after)), f64::max);
-        // The second was chosen because it holds most losses, so double the expectation.
+        // The second was chosen because it holds most losses, so double the expected number.
         let expected = rate * 2.0;
         let beside = ago.len() + after;
         Self {

@@ -12,32 +12,32 @@ pub use tls::{
     ClientCert, ClientTls, SelfMade, SelfMadeKind, SniMatch, TlsFailure, TlsFailureKind,
 };
 
-/// Who the client is and what it spoke.
+/// Who the client is and which protocols it spoke.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientFacts {
-    /// `address:port` of the peer; behind a trusted proxy the client that it names, often without a
-    /// port; `unix` for a process that connected to a unix socket.
+    /// `address:port` of the peer; if the peer is a trusted proxy, the client that it names, often
+    /// without a port; `unix` for a process that connected to a unix socket.
     pub addr: String,
-    /// How `addr` was learned, where it is not the TCP peer's.
+    /// How `addr` was learned, if it is not the TCP peer's address.
     pub via: Option<Via>,
-    /// The PROXY protocol header in front of the connection; `null` where none was expected.
+    /// The PROXY protocol header at the start of the connection; `null` if none was expected.
     pub proxy_protocol: Option<Box<ProxyProtocolFacts>>,
     /// The process at the other end of a unix socket.
     pub process: Option<Process>,
-    /// `null` on a plain listener.
+    /// TLS with the client; `null` on a plain listener.
     pub tls: Option<ClientTls>,
     /// What the first bytes looked like; `null` once a request was read.
     pub first_bytes: Option<FirstBytes>,
-    /// Bytes read from this leg after TLS, of this connection so far; for `connection` records.
+    /// Bytes read from this leg after TLS, on this connection so far; for `connection` records.
     pub bytes_read: Option<u64>,
-    /// From the kernel, at the end.
+    /// Counters from the kernel, read at the end.
     pub tcp: Option<TcpFacts>,
-    /// Where the request stands in an HTTP/2 connection; `null` with HTTP/1.
+    /// The place of the request in an HTTP/2 connection; `null` with HTTP/1.
     pub http2: Option<Http2Facts>,
 }
 
-/// A place in an HTTP/2 connection, and what had been counted of it by then.
+/// A place in an HTTP/2 connection, and the connection's counters at that time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Http2Facts {
@@ -45,28 +45,28 @@ pub struct Http2Facts {
     pub stream: Option<u32>,
     /// Requests that came.
     pub requests: u64,
-    /// Those that the client reset before they were answered.
+    /// Requests that the client reset before they were answered.
     pub cancelled: u64,
-    /// Those that were so malformed, or so large, that they were refused before they were read.
+    /// Requests that were so malformed or so large that they were refused before they were read.
     pub refused: u64,
-    /// The answer was there, and the client took none of it for `timeouts.idle`.
+    /// The answer was ready, and the client took none of it for `timeouts.idle`.
     pub unread: bool,
 }
 
-/// How a client's address was learned from somebody else.
+/// How a client's address was learned from another party.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Via {
-    /// By what.
+    /// The mechanism.
     pub kind: ViaKind,
     /// `address:port` of the peer, which is in `trusted_proxies` or `proxy_protocol.from`; `unix`
-    /// when it came by a unix socket.
+    /// if it connected to a unix socket.
     pub peer: String,
     /// The header that was read; `null` with the PROXY protocol.
     pub header: Option<ChainHeader>,
     /// Its last entries, at most 8, in their order.
     pub chain: Vec<PeerText>,
-    /// The chain could be read down to the client. Otherwise the address is that of the nearest
-    /// hop that is known.
+    /// Whether the chain could be read down to the client. Otherwise the address is that of the
+    /// nearest known hop.
     pub resolved: bool,
 }
 
@@ -80,25 +80,25 @@ pub enum ViaKind {
     ProxyProtocol,
 }
 
-/// A process that connected to a unix socket, as the kernel tells.
+/// A process that connected to a unix socket, as reported by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
-    /// Its id at that time; `null` from another PID namespace.
+    /// Its id at that time; `null` if it is in another PID namespace.
     pub pid: Option<i32>,
-    /// Whom it ran as.
+    /// The user id it ran as.
     pub uid: u32,
 }
 
 /// See [`Via::header`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ChainHeader {
-    /// All its lines are one list.
+    /// `X-Forwarded-For`; all its lines form one list.
     #[serde(rename = "x-forwarded-for")]
     XForwardedFor,
-    /// RFC 7239.
+    /// `Forwarded` (RFC 7239).
     #[serde(rename = "forwarded")]
     Forwarded,
-    /// One address.
+    /// `X-Real-IP`, a single address.
     #[serde(rename = "x-real-ip")]
     XRealIp,
 }
@@ -107,7 +107,7 @@ pub enum ChainHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FirstBytes {
-    /// Not one byte came.
+    /// No byte came.
     None,
     /// A TLS record.
     Tls,
@@ -120,14 +120,15 @@ pub enum FirstBytes {
 }
 
 impl FirstBytes {
-    /// Judges by at most the first eight bytes.
+    /// Judges by the first eight bytes at most.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
             [] => Self::None,
             // A handshake record of any TLS version (RFC 8446 section 5.1).
             [0x16] | [0x16, 0x03, ..] => Self::Tls,
-            // The two versions of the PROXY protocol, by as much as tells them from anything else.
+            // The two versions of the PROXY protocol, by the bytes that distinguish them from
+            // anything else.
             [b'P', b'R', b'O', b'X', b'Y', b' ', b'T' | b'U', ..]
             | [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, ..] => Self::Proxy,
             [first, ..] if first.is_ascii_uppercase() => {

@@ -18,7 +18,7 @@ use crate::ws::{CloseCode, Violation};
 pub struct CloseFacts {
     /// Who ended the session first: the party of `first_act`.
     pub first: Option<Party>,
-    /// Who ended the session first, by what and when; `null` if nobody did, and in records of older
+    /// Who ended the session first, how and when; `null` if nobody did, and in records of older
     /// versions.
     pub first_act: Option<FirstAct>,
     /// The Close frame received from the client.
@@ -41,10 +41,10 @@ pub struct CloseFacts {
     pub drained: bool,
     /// A bug of ours: what the panic or failed assumption was about.
     pub fault: Option<String>,
-    /// Our policy refused this session: the key of the configuration that says so.
+    /// Our policy refused this session; names the configuration key.
     #[serde(deserialize_with = "denied::read")]
     pub denied: Option<DeniedFact>,
-    /// What the client sent cannot be passed on as what it is.
+    /// The client sent something that cannot be passed on.
     pub refused: Option<RefusedHead>,
 }
 
@@ -71,14 +71,14 @@ impl FirstAct {
     }
 }
 
-/// How a party ended a session. Of acts at the same moment the earlier one in this list counts: what
-/// was said explains an ending better than what the transport did.
+/// How a party ended a session. Of acts at the same time, the earlier one in this list counts: a
+/// message explains an ending better than the end of a transport.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ActKind {
-    /// The application refused the session in a message of its own.
+    /// The application refused the session in one of its own messages.
     Refusal,
     /// A Close frame.
     Close,
@@ -95,15 +95,15 @@ pub enum ActKind {
 /// One Close frame as it was received from a leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseSeen {
-    /// `null` for an empty body.
+    /// The close code; `null` for an empty body.
     pub code: Option<CloseCode>,
-    /// Escaped, and whole: a Close holds at most 123 bytes of it. Of a longer one, which is a
-    /// breach of RFC 6455, the front and how much followed.
+    /// The reason, escaped and whole: a Close holds at most 123 bytes of it. Of a longer one, which
+    /// breaks RFC 6455, the beginning and how much followed.
     pub reason: PeerText,
     /// When its last byte came.
     pub at: Moment,
-    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may overlook. They are
-    /// among the `violations` of its direction, too.
+    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may ignore. They are
+    /// also among the `violations` of its direction.
     #[serde(default)]
     pub breaks: Vec<Violation>,
 }
@@ -120,17 +120,17 @@ pub struct TransportEnds {
     pub client_at: Option<Moment>,
     /// When the upstream leg ended.
     pub gateway_at: Option<Moment>,
-    /// The system's or TLS's own words, where there are any.
+    /// The error text of the system or of TLS, if there is one.
     pub client_cause: Option<String>,
-    /// The same of the upstream leg.
+    /// The same for the upstream leg.
     pub gateway_cause: Option<String>,
-    /// What the client sent that cannot stand in its TLS stream, where that ended its leg.
+    /// The error in the client's TLS stream, if that ended its leg.
     pub client_fault: Option<StreamFault>,
-    /// The same of the gateway.
+    /// The same for the gateway.
     pub gateway_fault: Option<StreamFault>,
-    /// When what was sent to the client after it had ended its sending side (`client` is `fin` or
-    /// `tls_close`) was found to be answered with a reset: it was gone. If `null`, it may have gone on
-    /// reading.
+    /// When we found that bytes sent to the client after it had ended its sending side (`client` is
+    /// `fin` or `tls_close`) were answered with a reset: it was gone. If `null`, it may have gone
+    /// on reading.
     pub client_refused_at: Option<Moment>,
     /// HTTP/2: the client reset the stream of this session, and why. Its connection may have gone on.
     pub client_reset: Option<StreamReset>,
@@ -138,7 +138,7 @@ pub struct TransportEnds {
     pub client_reset_code: Option<Http2Error>,
 }
 
-/// The error code of a `RST_STREAM` (RFC 9113 section 7), as far as it tells anything.
+/// The error code of a `RST_STREAM` (RFC 9113 section 7), as far as it is meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamReset {
@@ -182,7 +182,7 @@ pub enum TransportEnd {
 }
 
 impl TransportEnd {
-    /// As records spell it.
+    /// The spelling in records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,13 +196,13 @@ impl TransportEnd {
         }
     }
 
-    /// The far end, not we, ended it.
+    /// Whether the far end, not the tap, ended it.
     #[must_use]
     pub fn is_by_peer(self) -> bool {
         !matches!(self, Self::Local | Self::None)
     }
 
-    /// It ended in order: FIN, with or without `close_notify`.
+    /// Whether it ended in order: FIN, with or without `close_notify`.
     #[must_use]
     pub fn is_orderly(self) -> bool {
         matches!(self, Self::Fin | Self::TlsClose | Self::TlsTruncated)
@@ -212,7 +212,7 @@ impl TransportEnd {
 /// The code that an end must have observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Saw {
-    /// 1005 for a Close without a code, 1006 for none at all.
+    /// The close code: 1005 for a Close without a code, 1006 if there was no Close.
     pub code: CloseCode,
     /// How sure the tap is.
     pub basis: SawBasis,
@@ -222,11 +222,11 @@ pub struct Saw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SawBasis {
-    /// That end answered it.
+    /// That end answered the Close.
     Acked,
-    /// It was written to that leg; the tap knows no more.
+    /// The Close was written to that leg; the tap knows no more.
     Written,
-    /// It could not be written: the leg was gone.
+    /// The Close could not be written: the leg was gone.
     Undelivered,
 }
 
@@ -237,7 +237,7 @@ pub struct TimerFact {
     pub key: TimerKey,
     /// The configured limit.
     pub limit_ms: u64,
-    /// How long it really was.
+    /// The time that really passed.
     pub observed_ms: f64,
     /// When it fired.
     pub at: Moment,
@@ -261,7 +261,7 @@ pub enum TimerKey {
 }
 
 impl TimerKey {
-    /// As the configuration spells it.
+    /// The spelling in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -279,22 +279,22 @@ impl TimerKey {
     }
 }
 
-/// A cap of ours that a frame would have gone over.
+/// A cap of ours that a frame would have exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapFact {
     /// The configuration key below `limits.session`.
     pub key: CapKey,
-    /// Who sent the frame: the direction that it was going.
+    /// The direction of the frame.
     pub direction: Direction,
-    /// The configured cap; of a rate: a second.
+    /// The configured cap; for a rate: per second.
     pub limit: u64,
-    /// Of a rate: what may come at once.
+    /// For a rate: the burst that is allowed.
     pub burst: Option<u64>,
-    /// What it would have come to, with this frame. Of a rate: within `within_ms`.
+    /// The count with this frame included. For a rate: within `within_ms`.
     pub observed: u64,
-    /// Of a rate: for how long this is counted.
+    /// For a rate: how long this has been counted.
     pub within_ms: Option<f64>,
-    /// When its header was complete.
+    /// When the header of the frame was complete.
     pub at: Moment,
 }
 
@@ -310,7 +310,7 @@ pub enum CapKey {
 }
 
 impl CapKey {
-    /// As the configuration spells it.
+    /// The spelling in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! Codes of IANA registries that a record spells by name: TLS alerts and HTTP/2 errors.
+//! Codes of IANA registries that a record shows by name: TLS alerts and HTTP/2 errors.
 //!
-//! The number on the wire makes the kind, never the text of a library. A code without a name in the
-//! registry is kept with its number.
+//! The kind comes from the number on the wire, never from a library's text. A code without a name
+//! in the registry is kept as its number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -63,7 +63,7 @@ macro_rules! codes {
             }
         }
 
-        /// As records spell it.
+        /// The spelling in records.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.name() {
@@ -101,8 +101,8 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The description of a TLS alert (RFC 8446 section 6, IANA "TLS Alerts"); names that the registry
-    /// has as reserved are spelled without that addition.
+    /// The description of a TLS alert (RFC 8446 section 6, IANA "TLS Alerts"), without the
+    /// registry's "reserved" suffix.
     TlsAlert(u8), others "alert_" {
         CloseNotify = 0 "close_notify",
         UnexpectedMessage = 10 "unexpected_message",
@@ -176,7 +176,7 @@ fn alert_of<E: de::Error>(text: &str) -> Result<TlsAlert, E> {
     alert.ok_or_else(|| unknown(text, &"the name of a TLS alert"))
 }
 
-/// Older versions wrote the name that the TLS library has for an alert.
+/// Older versions wrote the TLS library's name of an alert.
 fn of_older_versions(text: &str) -> Option<TlsAlert> {
     match text {
         "encrypted_client_hello_required" => Some(TlsAlert::EchRequired),
@@ -200,12 +200,12 @@ fn unknown<E: de::Error>(text: &str, expected: &dyn de::Expected) -> E {
     E::invalid_value(de::Unexpected::Str(text), expected)
 }
 
-/// The alert of a connection whose bytes are passed on unread.
+/// The alert on a connection whose bytes are passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PassedAlert {
-    /// It cannot be read: the first protected record has the size of an alert.
+    /// Encrypted: the first protected record has the size of an alert.
     Encrypted,
-    /// It was sent before there were keys.
+    /// Sent in the clear, before there were keys.
     Clear(TlsAlert),
 }
 

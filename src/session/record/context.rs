@@ -1,4 +1,4 @@
-//! What recent sessions add as evidence, frozen into a record when it is judged.
+//! Evidence from recent sessions, stored in a record when it is judged.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,62 +8,63 @@ use crate::session::party::Leg;
 use crate::session::record::visits::VisitFacts;
 use crate::session::text::PeerText;
 
-/// Evidence from other sessions of the same tap. It stands in the record, so that judging it again
-/// from a file gives the same verdict.
+/// Evidence from other sessions of the same tap. It is stored in the record, so that judging the
+/// record again from a file gives the same verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ContextFacts {
-    /// Sessions that are remembered, this one not counted.
+    /// Number of sessions that are remembered, this one not counted.
     pub remembered: usize,
-    /// Other sessions that the same gateway lost without a Close within a second of this one.
+    /// Number of other sessions that the same gateway lost without a Close within a second of this
+    /// one.
     pub lost_together: u32,
-    /// Those of them that had been silent for about as long as this one.
+    /// Number of these sessions that had been silent for about as long as this one.
     pub lost_alike: u32,
-    /// Sessions whose same leg was lost without a Close in the ten minutes before that second, or right
-    /// after it.
+    /// Number of sessions whose same leg was lost without a Close in the ten minutes before that
+    /// second, or right after it.
     pub lost_beside: u32,
-    /// At the rate of those, so many are lost within one second by chance in one of so
-    /// many cases; `null` where there were none.
+    /// At the rate of `lost_beside`, as many sessions are lost within one second by chance in one
+    /// case of this many; `null` if there were none.
     pub lost_together_one_in: Option<u64>,
-    /// Sessions that were open before this one was lost, and still are; 256 are counted at
-    /// most. A process that ends takes all of its sessions with it.
+    /// Number of sessions that were open before this one was lost, and still are; at most 256 are
+    /// counted. A process that ends takes all of its sessions with it.
     pub survivors: u32,
-    /// When the process of the gateway that this session had (by its boot id) was last heard after
-    /// this session was lost: it had not ended.
+    /// When the gateway process of this session (by its boot id) was last heard after this session
+    /// was lost: it had not ended.
     pub process_heard_at: Option<Moment>,
-    /// The timer that ended this session and others, where their times are far more alike than
-    /// chance would have them.
+    /// The timer that ended this session and others, if their times are far more alike than by
+    /// chance.
     pub cadence: Option<Cadence>,
     /// Other credentials that the same client address used recently in the same place.
     pub other_credentials: Vec<OtherCredential>,
     /// Whether this session's own credential worked for others recently.
     pub same_credential: Option<CredentialUse>,
-    /// The credential in the same place that most clients were let in with recently, where it is
-    /// not this one.
+    /// The credential in the same place with which most clients were let in recently, if it is not
+    /// this one.
     pub working: Option<CredentialUse>,
-    /// The gateway issued this session's credential itself: it is a device token.
+    /// Set if the gateway itself issued this session's credential: it is a device token.
     pub issued: Option<IssuedToken>,
     /// When the gateway last let this session's device in.
     pub device_accepted_at: Option<Moment>,
     /// Processes of the gateway, this session's included, that were lost with their sessions in the
     /// last ten minutes, one after the other.
     pub processes_lost: u32,
-    /// The gateway was recently going down, or lost all its sessions.
+    /// Set if the gateway was recently going down, or lost all its sessions.
     pub going_down: Option<GoingDown>,
-    /// Processes of the gateway that were seen recently, oldest first: by boot id, and by their uptime where
+    /// Processes of the gateway that were seen recently, oldest first: by boot id, or by uptime if
     /// the gateway has no boot ids (before 2026.8).
     pub boots: Vec<Boot>,
-    /// A process answered again after another one: two gateways behind one address.
+    /// Whether a process answered again after another one did: two gateways behind one address.
     pub boots_alternate: bool,
-    /// What the latest other session that the gateway let in showed of its release.
+    /// The release that the gateway showed in the latest other session that it let in.
     pub release: Option<GatewayRelease>,
-    /// Refusals for a wrong token at this gateway in the last five minutes.
+    /// Number of refusals for a wrong token at this gateway in the last five minutes.
     pub mismatches: u32,
-    /// Upgrade attempts of this client address in the last minute, this one counted.
+    /// Number of upgrade attempts of this client address in the last minute, this one counted.
     pub attempts: u32,
-    /// The client cancelled this attempt before it was answered; `null` where it did not.
+    /// Set if the client cancelled this attempt before it was answered.
     pub cancels: Option<Cancels>,
-    /// What else came from this address; only of a connection that asked for nothing.
+    /// Other traffic of this address; only for a connection without a request.
     pub visits: Option<Box<VisitFacts>>,
 }
 
@@ -71,20 +72,20 @@ pub struct ContextFacts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Cancels {
-    /// Attempts of this client address that it cancelled, this one counted.
+    /// Number of attempts of this client address that it cancelled, this one counted.
     pub count: u32,
-    /// How long it had waited each time.
+    /// How long the client had waited each time.
     pub waited_ms: Span,
-    /// Attempts of this client address that the gateway answered, with whatever status, and its tunnels
-    /// that are open.
+    /// Number of attempts of this client address that the gateway answered, with any status, and of
+    /// its open tunnels.
     pub answered: u32,
-    /// Attempts of other clients that it answered.
+    /// Number of attempts of other clients that the gateway answered.
     pub others: u32,
-    /// How long those had waited for it.
+    /// How long other clients had waited for the answer.
     pub others_ms: Option<Span>,
 }
 
-/// The shortest and the longest, in milliseconds.
+/// The shortest and the longest time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Span {
@@ -93,7 +94,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Takes in one more.
+    /// Extends the span to include one more time.
     pub fn add(&mut self, ms: u32) {
         self.min = self.min.min(ms);
         self.max = self.max.max(ms);
@@ -103,28 +104,28 @@ impl Span {
 /// See [`ContextFacts::cadence`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cadence {
-    /// What is alike.
+    /// The measure in which the sessions are alike.
     pub measure: Measure,
     /// Which leg ended first.
     pub leg: Leg,
-    /// The middle one of the cases, in milliseconds.
+    /// The median of the cases, in milliseconds.
     pub period_ms: u64,
-    /// How many there are, this one counted; those within a second of each other count as one.
+    /// Number of cases, this one counted; those within a second of each other count as one.
     pub cases: u32,
     /// The age, in milliseconds, if `measure` is `silence` and nearly as many sessions are alike in age: a
     /// limit on a connection's lifetime would look the same as an idle timer.
     #[serde(default)]
     pub same_age_ms: Option<u64>,
-    /// The period of a well-known default that this is within 3 % of, in seconds.
+    /// The well-known default that is within 3 % of the period, in seconds.
     pub known_s: Option<u32>,
-    /// Ends of the same leg that were looked at, this one counted.
+    /// Number of ends of the same leg that were compared, this one counted.
     #[serde(default)]
     pub compared: u32,
-    /// By chance the times would be so much alike in one of so many cases, all periods counted that
-    /// were tried: a million at least, or a hundred where only `waves` shows it.
+    /// By chance the times would be this much alike in one case of this many, over all periods that
+    /// were tried: at least a million, or at least a hundred if only `waves` shows it.
     #[serde(default)]
     pub one_in: Option<u64>,
-    /// Client addresses among the cases.
+    /// Number of client addresses among the cases.
     #[serde(default)]
     pub clients: u32,
     /// Times, this one counted, at which all sessions that were lost in one second had been silent
@@ -146,9 +147,9 @@ pub enum Measure {
 /// See [`ContextFacts::other_credentials`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OtherCredential {
-    /// Of the other value.
+    /// Fingerprint of the other value.
     pub fingerprint: String,
-    /// Sessions of this client in which it was sent.
+    /// Number of sessions of this client in which it was sent.
     pub sessions: u32,
     /// The gateway accepted it at least once.
     pub accepted: bool,
@@ -159,11 +160,11 @@ pub struct OtherCredential {
 /// How a credential fared at this gateway in other sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialUse {
-    /// Of the value.
+    /// Fingerprint of the value.
     pub fingerprint: String,
-    /// Client addresses that were let in with it.
+    /// Number of client addresses that were let in with it.
     pub clients: u32,
-    /// Sessions that were.
+    /// Number of sessions that were let in with it.
     pub sessions: u32,
     /// When the last of them ended.
     pub last_at: Moment,
@@ -172,7 +173,7 @@ pub struct CredentialUse {
 /// See [`ContextFacts::issued`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuedToken {
-    /// To which device; `null` when it did not say.
+    /// The device that it was issued to; `null` if the gateway did not name one.
     pub device: Option<PeerText>,
     /// When that session ended.
     pub at: Moment,
@@ -181,16 +182,17 @@ pub struct IssuedToken {
 /// See [`ContextFacts::going_down`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GoingDown {
-    /// When it said so, or when the sessions were lost.
+    /// When the gateway announced it, or when the sessions were lost.
     pub at: Moment,
-    /// It said so: a shutdown event or Close 1012. Otherwise sessions were lost without a Close.
+    /// Whether it was announced by a shutdown event or Close 1012. Otherwise sessions were lost
+    /// without a Close.
     pub announced: bool,
     /// `restartExpectedMs` of the shutdown event.
     pub restart_expected_ms: Option<u64>,
-    /// Sessions lost within a second, where it did not say so.
+    /// Number of sessions lost within a second, if it was not announced.
     #[serde(default)]
     pub lost: u32,
-    /// There was such an event and it named no time: the gateway stops for good.
+    /// Whether there was a shutdown event that named no time: the gateway stops for good.
     #[serde(default)]
     pub stops: bool,
 }
@@ -198,7 +200,7 @@ pub struct GoingDown {
 /// See [`ContextFacts::boots`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Boot {
-    /// `server.bootId` of `hello-ok`; empty where the gateway has none.
+    /// `server.bootId` of `hello-ok`; empty if the gateway has none.
     pub id: PeerText,
     /// When the process began, by its uptime; only of a gateway without boot ids.
     #[serde(default)]
@@ -206,7 +208,7 @@ pub struct Boot {
     /// `server.version` of `hello-ok`.
     #[serde(default)]
     pub version: Option<PeerText>,
-    /// Sessions that it accepted.
+    /// Number of sessions that it accepted.
     pub sessions: u32,
     /// When it was first seen.
     pub first_at: Moment,
@@ -214,12 +216,14 @@ pub struct Boot {
     pub last_at: Moment,
 }
 
-/// Times at which a process began, by its uptime in different sessions, differ by at most so many
-/// milliseconds: the way of hello-ok. No gateway starts twice within that time.
+/// Maximum difference, in milliseconds, between the times at which one process began, computed from
+/// its uptime in different sessions: `hello-ok` takes a while to arrive. No gateway starts twice
+/// within that time.
 pub const SAME_PROCESS_MS: i64 = 3000;
 
 impl Boot {
-    /// Whether it is the process with this boot id or, without one, the one that began then.
+    /// Whether this is the process with this boot id or, without one, the one that began at this
+    /// time.
     #[must_use]
     pub fn is(&self, id: Option<&PeerText>, began_at: Option<Moment>) -> bool {
         match (id, self.began_at, began_at) {
@@ -240,7 +244,7 @@ pub struct GatewayRelease {
     pub protocol: Option<u64>,
     /// `policy.maxPayload`.
     pub max_payload: Option<u64>,
-    /// It had a boot id.
+    /// Whether it had a boot id.
     pub has_boot_id: bool,
     /// When it let that session in.
     pub at: Option<Moment>,

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct DeniedFact {
     /// The configuration key.
     pub key: DeniedKey,
-    /// For people: what it is set to, and what was found.
+    /// For people: the configured value and the value that was found.
     pub detail: String,
-    /// Of a key below `limits`: how many connections, handshakes, header lines or bytes it allows.
+    /// For a key below `limits`: how many connections, handshakes, header lines or bytes it allows.
     #[serde(default)]
     pub limit: Option<u64>,
 }
@@ -48,7 +48,7 @@ pub enum DeniedKey {
 }
 
 impl DeniedKey {
-    /// As the configuration spells it.
+    /// The spelling in the configuration.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -73,8 +73,9 @@ impl fmt::Display for DeniedKey {
     }
 }
 
-/// Reads a record's `denied`. Records of older versions have no `limit`. Where their text says how much is
-/// allowed, that is read; the number of connections that were open is no limit.
+/// Reads a record's `denied`. Records of older versions have no `limit`. If their text says how
+/// much is allowed, the limit is read from it; the number of connections that were open is not a
+/// limit.
 pub(super) fn read<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DeniedFact>, D::Error> {
@@ -112,10 +113,10 @@ mod tests {
         assert_eq!(denied("limits.head_bytes", detail).limit, Some(65_536));
         let other = "the head on stream 41 was more than twice of what limits.head_bytes allows";
         assert_eq!(denied("limits.head_bytes", other).limit, None);
-        // More may be open than the limit, for a moment.
+        // For a moment, more may be open than the limit allows.
         let connections = denied("limits.connections", "20001 connections are open");
         assert_eq!(connections.limit, None);
-        // The numbers of an address are no limit.
+        // The numbers of an address are not a limit.
         let client = denied(
             "limits.per_client",
             "512 connections of 203.0.113.9 are open",

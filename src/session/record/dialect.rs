@@ -37,8 +37,8 @@ pub enum DialectFacts {
     Other(Box<OtherFacts>),
 }
 
-/// No facts. In records every field has been there from the first version on, so that all records of
-/// one tap have the same form.
+/// No facts. Records have had all fields since the first version, so that all records of one tap
+/// have the same form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "OpenClawFacts", from = "OpenClawFacts")]
 #[schemars(with = "OpenClawFacts")]
@@ -69,7 +69,8 @@ impl From<OtherFacts> for DialectFacts {
 }
 
 impl<'de> Deserialize<'de> for DialectFacts {
-    /// By hand, because serde would read a broken record of a known dialect as one of an unknown dialect.
+    /// Written by hand, because serde would read a broken record of a known dialect as one of an
+    /// unknown dialect.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Map::<String, Value>::deserialize(deserializer)?;
         let name = match fields.remove("name") {
@@ -117,7 +118,7 @@ impl DialectFacts {
         }
     }
 
-    /// Sets how reading compressed messages went. A dialect that reads none has nothing to set.
+    /// Sets how reading of compressed messages went. A dialect that reads none has nothing to set.
     pub fn inflated(&mut self, inflate: Option<InflateFacts>) {
         match self {
             Self::OpenClaw(facts) => facts.inflate = inflate,
@@ -126,7 +127,7 @@ impl DialectFacts {
         }
     }
 
-    /// The gateway compared the shared secret and found another one.
+    /// Whether the gateway compared the shared secret and found a different one.
     #[must_use]
     pub fn is_mismatch(&self, auth: &[Credential]) -> bool {
         self.openclaw().is_some_and(|facts| facts.is_mismatch(auth))
@@ -141,17 +142,17 @@ impl DialectFacts {
         }
     }
 
-    /// A Close says that the gateway removed the client's device.
+    /// Whether a Close says that the gateway removed the client's device.
     #[must_use]
     pub fn removes_device(&self, close: &CloseSeen) -> bool {
         self.openclaw().is_some() && openclaw::removes_device(close)
     }
 
-    /// A Close says that the gateway restarts or stops.
+    /// Whether a Close says that the gateway restarts or stops.
     #[must_use]
     pub fn announces(&self, close: &CloseSeen) -> bool {
         match self {
-            // A gateway whose messages are not read is often an OpenClaw gateway all the same.
+            // A gateway whose messages are not read is often an OpenClaw gateway.
             Self::OpenClaw(_) | Self::Plain(_) => {
                 openclaw::announces(close.code, close.reason.as_str().as_bytes())
             }

@@ -1,4 +1,4 @@
-//! `docs/record.schema.json` is made from the types; `docs/records.md` must name every field.
+//! `docs/record.schema.json` is generated from the types; `docs/records.md` must name every field.
 
 use std::collections::BTreeSet;
 use std::fs;

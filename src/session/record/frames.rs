@@ -25,29 +25,29 @@ pub struct DirectionFrames {
     pub opcodes: OpcodeCounts,
     /// Finished data messages.
     pub messages: u64,
-    /// Those of more than one frame.
+    /// Messages of more than one frame.
     pub fragmented_messages: u64,
-    /// Those with RSV1.
+    /// Messages with RSV1.
     pub compressed_messages: u64,
     /// Every byte relayed after the 101.
     pub wire_bytes: u64,
-    /// Payload of all frames, control frames and an unfinished frame's seen part included.
+    /// Payload of all frames, including control frames and the seen part of an unfinished frame.
     pub payload_bytes: u64,
     /// Sizes of finished data frames; `null` when there was none.
     pub payload: Option<SizeSummary>,
     /// The largest finished data frame.
     pub largest: Option<Largest>,
-    /// The first byte.
+    /// When the first byte came.
     pub first_at: Option<Moment>,
-    /// The last byte.
+    /// When the last byte came.
     pub last_at: Option<Moment>,
-    /// A frame that was cut off.
+    /// A frame that was cut off at the end.
     pub in_progress: Option<InProgress>,
-    /// Bytes of a header that was cut off.
+    /// Bytes of a header that was cut off at the end.
     pub partial_header: u8,
     /// Breaches of RFC 6455.
     pub violations: Vec<ViolationCount>,
-    /// Frames could not be told apart from some point on.
+    /// Whether frame boundaries were lost at some point.
     pub lost_sync: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct ViolationCount {
     pub kind: Violation,
     /// How often.
     pub count: u64,
-    /// When first.
+    /// When it was first broken.
     pub first_at: Moment,
 }
 
@@ -102,15 +102,15 @@ pub struct ViolationCount {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Latency {
-    /// Time in the tap from the wake-up in which bytes could be read to their being written, of the
-    /// first slice of each wake-up; slices that waited for a slow receiver are in `blocked_ms`.
-    /// Quantiles are upper bounds of buckets. `null`: nothing was relayed.
+    /// Time in the tap from the wake-up in which bytes became readable until they were written, for
+    /// the first slice of each wake-up; slices that waited for a slow receiver are in `blocked_ms`.
+    /// Quantiles are upper bounds of buckets. `null` if nothing was relayed.
     pub added_us: Option<AddedLatency>,
-    /// Time in which bytes waited because their receiver did not read.
+    /// Time during which bytes waited because their receiver did not read.
     pub blocked_ms: BlockedMs,
-    /// The most bytes that waited at once, both directions.
+    /// The most bytes that waited at once, in both directions together.
     pub buffered_max_bytes: u64,
-    /// Ping to pong of each leg, as seen in passing.
+    /// Ping-to-pong times of each leg, as seen in passing.
     pub ping_rtt: PingRtt,
     /// Pings that had no answer at the end.
     pub unanswered_pings: UnansweredPings,
@@ -135,7 +135,7 @@ pub struct BlockedMs {
     pub to_client: f64,
 }
 
-/// By leg that answered.
+/// By the leg that answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PingRtt {
@@ -145,8 +145,8 @@ pub struct PingRtt {
     pub gateway: Option<Rtt>,
 }
 
-/// By leg that should have answered; `null` where nothing was open. One ping that was under way at the
-/// end is no fault: see how old it was.
+/// By the leg that should have answered; `null` if no ping was unanswered. One ping that was under
+/// way at the end is no fault: check its age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UnansweredPings {
@@ -156,7 +156,7 @@ pub struct UnansweredPings {
     pub gateway: Option<WaitingPings>,
 }
 
-/// Pings since the last that was answered (a pong answers all before it, RFC 6455 section 5.5.3).
+/// Pings since the last answered one (a pong answers all pings before it, RFC 6455 section 5.5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingPings {
     /// How many.
@@ -180,19 +180,21 @@ pub struct Rtt {
     pub last_ms: f64,
 }
 
-/// What the kernel knew of a leg when it ended (Linux `TCP_INFO`).
+/// The kernel's counters for a leg when it ended (Linux `TCP_INFO`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TcpFacts {
     /// Smoothed round-trip time in microseconds.
     pub rtt_us: u32,
     /// Segments retransmitted over the connection's life.
     pub retransmits: u32,
-    /// Segments sent and not acknowledged; 0 once the connection broke, as the kernel drops them.
+    /// Segments sent and not acknowledged; 0 once the connection broke, because the kernel then
+    /// drops them.
     pub unacked: u32,
-    /// How often the oldest of them had been sent again by then, which outlives the connection.
+    /// How often the oldest unacknowledged segment had been retransmitted; this outlives the
+    /// connection.
     #[serde(default)]
     pub retries: u32,
-    /// Questions whether the peer is there that had no answer by then.
+    /// Probes to the peer (keepalive or zero window) that were unanswered at that time.
     #[serde(default)]
     pub probes: u32,
     /// Path MTU in bytes.

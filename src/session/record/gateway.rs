@@ -15,61 +15,62 @@ use crate::session::text::PeerText;
 pub struct GatewayFacts {
     /// The configured target.
     pub url: String,
-    /// What it is configured to speak: tells a foreign answer where there was no tunnel.
+    /// The protocol that it is configured to speak: helps to recognise a foreign answer if there
+    /// was no tunnel.
     pub expects: String,
-    /// The address that was connected (or tried last).
+    /// The address that we connected to (or tried last).
     pub addr: Option<String>,
     /// Our end of that connection: joins with the gateway's own log.
     pub local_addr: Option<String>,
     /// Name resolution; `null` for an address or a socket path.
     pub dns: Option<DnsFacts>,
-    /// Time to connect, without name resolution and TLS; over all addresses that were tried.
+    /// Time to connect to all addresses that were tried, without name resolution and TLS.
     pub connect_ms: Option<f64>,
-    /// What became of each address, in the order in which they were tried; empty where there was
-    /// one only.
+    /// The outcome for each address, in the order in which they were tried; empty if there was only
+    /// one.
     pub attempts: Vec<DialAttempt>,
-    /// `null` for a plain target.
+    /// TLS with the gateway; `null` for a plain target.
     pub tls: Option<GatewayTlsFacts>,
-    /// A connection of the pool was used again (plain requests only).
+    /// Whether a connection from the pool was reused (plain requests only).
     pub reused: bool,
-    /// How long that one had waited for this request; `null` for a new one.
+    /// How long that connection had been idle before this request; `null` for a new one.
     pub kept_ms: Option<f64>,
-    /// The kept connection that the request went out on first; it ended before it answered, and the
-    /// request went out once more, on a new one.
+    /// The kept connection on which the request was sent first; it ended before it answered, and
+    /// the request was sent again on a new one.
     pub retried: Option<Box<RetriedFacts>>,
     /// The status of its answer.
     pub status: Option<u16>,
-    /// Headers of its answer, masked as those of the request are.
+    /// Headers of its answer, masked like those of the request.
     pub response_headers: Vec<HeaderFact>,
-    /// From sending the request to the answer's head.
+    /// Time from sending the request to the head of the answer.
     pub upgrade_ms: Option<f64>,
-    /// What the body of a refusal was.
+    /// The kind of the body of a refusal.
     pub body_kind: Option<BodyKind>,
-    /// Whose error page that body is, by its words: it answered itself, whatever server the head
-    /// names.
+    /// The server that wrote the error page in that body, judged by the page's text: that server
+    /// itself answered, whatever the head names.
     pub page_by: Option<PageBy>,
-    /// What that body says of TLS where somebody expected the other.
+    /// What that body says about a mix-up of plain HTTP and TLS.
     pub tls_words: Option<TlsWords>,
     /// The server that a foreign answer names (`nginx`, `Caddy` …).
     pub server: Option<PeerText>,
     /// The subprotocol it chose.
     pub subprotocol: Option<PeerText>,
-    /// Which attribution headers went out and what the client brought.
+    /// Which attribution headers were sent and which ones the client brought.
     pub forwarded: Option<ForwardedFacts>,
     /// Why there is no usable answer.
     pub error: Option<Box<GatewayError>>,
-    /// From the kernel, at the end.
+    /// Counters from the kernel, read at the end.
     pub tcp: Option<TcpFacts>,
 }
 
 /// See [`GatewayFacts::retried`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RetriedFacts {
-    /// Our end of it.
+    /// Our end of that connection.
     pub local_addr: Option<String>,
-    /// How long it had waited for this request.
+    /// How long it had been idle before this request.
     pub kept_ms: f64,
-    /// From the request to its end.
+    /// Time from the request to the end of the connection.
     pub waited_ms: f64,
     /// How it ended.
     pub end: TransportEnd,
@@ -78,23 +79,23 @@ pub struct RetriedFacts {
 /// Name resolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DnsFacts {
-    /// What was asked for.
+    /// The name that was looked up.
     pub name: String,
     /// How many addresses came back.
     pub addresses: u32,
-    /// How long it took.
+    /// How long the lookup took, in milliseconds.
     pub ms: f64,
-    /// Whose resolver was asked, where there was no address; else `null`.
+    /// Whose resolver was asked, if it returned no address; otherwise `null`.
     #[serde(default)]
     pub resolver: Option<Resolver>,
 }
 
-/// Whose resolver it is, by the system's configuration (`/etc/resolv.conf`). Those of container
-/// engines know a container's name only while it runs.
+/// Whose resolver it is, according to the system's configuration (`/etc/resolv.conf`). The
+/// resolvers of container engines know a container's name only while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolver {
-    /// Docker's, in the networks that users and Compose make: 127.0.0.11.
+    /// Docker's, in networks that users and Compose create: 127.0.0.11.
     Docker,
     /// Podman's: the search domain `dns.podman`.
     Podman,
@@ -109,18 +110,19 @@ pub enum Resolver {
 pub struct DialAttempt {
     /// Address and port.
     pub addr: String,
-    /// When it was begun, after the first one.
+    /// When it was begun, in milliseconds after the first attempt.
     pub at_ms: f64,
-    /// How long it took; `null` where there was no answer by the time that all was decided.
+    /// How long it took; `null` if there was no answer before the dial was decided.
     pub ms: Option<f64>,
-    /// Why it failed; `null` without an answer, and for the one that was connected.
+    /// Why it failed; `null` if there was no answer, and for the address that we connected to.
     pub error: Option<GatewayErrorKind>,
-    /// Of a probe, which tries each address several times: how often, and how often it was connected.
+    /// For a probe, which tries each address several times: the number of tries, and of those that
+    /// connected.
     #[serde(default)]
     pub tries: Option<Tries>,
 }
 
-/// How many of several connections to one address were made.
+/// How many of several connections to one address succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Tries {
@@ -129,7 +131,7 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// At least 97 % of them were made.
+    /// Whether at least 97 % of them succeeded.
     #[must_use]
     pub fn is_fine(&self) -> bool {
         self.of > 0 && u64::from(self.connected) * 100 >= u64::from(self.of) * 97
@@ -146,7 +148,7 @@ pub struct GatewayTlsFacts {
     pub cipher: Option<String>,
     /// The name its certificate was checked against.
     pub server_name: String,
-    /// The alert with which it refused the handshake.
+    /// The alert with which the gateway refused the handshake.
     pub alert: Option<TlsAlert>,
 }
 
@@ -155,12 +157,12 @@ pub struct GatewayTlsFacts {
 pub struct ForwardedFacts {
     /// `pass`, `overwrite` or `none`.
     pub mode: ForwardedMode,
-    /// Why; `null` in records of versions that did not tell.
+    /// The reason; `null` in records of versions that did not record it.
     #[serde(default)]
     pub why: Option<ForwardedWhy>,
-    /// Names that the client brought.
+    /// Names of the headers that the client brought.
     pub brought: Vec<PeerText>,
-    /// What we wrote.
+    /// Headers that we wrote.
     #[serde(default)]
     pub sent: Vec<SentHeader>,
     /// Whether the gateway believes what we write, as far as the acceptance check knew.
@@ -172,11 +174,11 @@ pub struct ForwardedFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ForwardedMode {
-    /// Nothing added, nothing taken away.
+    /// Nothing added, nothing removed.
     Pass,
-    /// The client's are dropped and one set with its real address is written.
+    /// The client's headers are dropped and one set with its real address is written.
     Overwrite,
-    /// The client's are dropped and nothing is added.
+    /// The client's headers are dropped and nothing is added.
     None,
 }
 
@@ -184,30 +186,32 @@ pub enum ForwardedMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardedWhy {
-    /// `pass`: a loopback client without attribution headers, of a local gateway.
+    /// `pass`: a loopback client without attribution headers, at a local gateway.
     LocalClient,
     /// `pass`: attribution headers from a loopback peer that is not in `trusted_proxies`; a local
     /// gateway trusts or refuses them itself.
     LoopbackProxy,
-    /// `overwrite`: the client that a peer in `trusted_proxies` names.
+    /// `overwrite`: the client named by a peer in `trusted_proxies`.
     TrustedChain,
-    /// `overwrite`: the peer itself.
+    /// `overwrite`: the address of the peer itself.
     RemoteClient,
-    /// `overwrite`: the peer itself; what it brought was dropped, it is not in `trusted_proxies`.
+    /// `overwrite`: the address of the peer itself; its headers were dropped, because it is not in
+    /// `trusted_proxies`.
     Stranger,
-    /// `overwrite`: a client on the tap's own host, written down by the address under which a
-    /// gateway elsewhere sees that host.
+    /// `overwrite`: a client on the tap's own host, given the address under which a gateway
+    /// elsewhere sees that host.
     OwnHost,
-    /// `none`: the gateway refuses what we write, and sees all clients under our address.
+    /// `none`: the gateway refuses our headers, so it sees all clients under our address.
     GatewayRefusedOverwrite,
     /// `pass`: the connection comes from the client's own address (`wstap attach`).
     ClientAddress,
-    /// As `gateway.forwarded` says.
+    /// As set in `gateway.forwarded`.
     Configured,
-    /// `none`, and not sent at all: a remote client would have looked local to the gateway.
+    /// `none`, and the request was not sent: a remote client would have looked local to the
+    /// gateway.
     WouldBeLocal,
-    /// `none`, and not sent at all: its Host and Origin name loopback, which the gateway believes of
-    /// whatever comes from a private address without attribution headers.
+    /// `none`, and the request was not sent: its Host and Origin name loopback, and the gateway
+    /// trusts that in any request from a private address without attribution headers.
     LocalPage,
 }
 
@@ -215,13 +219,14 @@ pub enum ForwardedWhy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Acceptance {
-    /// The gateway takes clients for who we say they are.
+    /// The gateway accepts the client addresses that we send.
     Accepted,
-    /// It answers 403: our address is not in its `gateway.trustedProxies`.
+    /// The gateway answers 403: our address is not in its `gateway.trustedProxies`.
     Refused,
-    /// There is no answer yet, or none that shows it: gateways before 2026.8 answer everybody alike.
+    /// There is no answer yet, or none that shows it: gateways before 2026.8 answer all requests
+    /// alike.
     Unknown,
-    /// Nobody asks: another dialect, another mode, or nothing is ever written.
+    /// Not checked: another dialect, another mode, or headers are never written.
     #[default]
     NotChecked,
 }
@@ -229,7 +234,7 @@ pub enum Acceptance {
 /// A header that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentHeader {
-    /// Lower case.
+    /// The name in lower case.
     pub name: String,
     /// Its value.
     pub value: PeerText,
@@ -257,13 +262,13 @@ pub enum PageBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsWords {
-    /// Plain HTTP came to a port of that server that speaks TLS.
+    /// Plain HTTP was sent to a TLS port of that server.
     PlainToTls,
-    /// That server spoke TLS to a port behind it that does not.
+    /// That server spoke TLS to a plain port behind it.
     TlsToPlain,
 }
 
-/// Whose the body of an answer that is not a 101 seems to be.
+/// Who seems to have written the body of an answer that is not a 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyKind {
@@ -271,26 +276,26 @@ pub enum BodyKind {
     Attribution,
     /// `OpenClaw`: `Gateway websocket admission closed`.
     AdmissionClosed,
-    /// `Service Unavailable`, as the `ws` library of Node says it when its server is closing: `OpenClaw`
-    /// before 2026.8 while it stops. Other servers can say the same.
+    /// `Service Unavailable`, as Node's `ws` library says when its server is closing: `OpenClaw`
+    /// before 2026.8 while it stops. Other servers can send the same.
     LibraryClosing,
     /// `OpenClaw`: `Too many unauthenticated sockets`.
     TooManySockets,
     /// `OpenClaw`: `Gateway websocket handlers unavailable`.
     HandlersUnavailable,
-    /// `OpenClaw`: one of its other services (worker, desktop, portal) is not there.
+    /// `OpenClaw`: one of its other services (worker, desktop, portal) is not available.
     ServiceUnavailable,
     /// `OpenClaw`: the Control UI page.
     ControlUi,
     /// `OpenClaw`: another answer in its known form.
     Gateway,
-    /// HTML of somebody else.
+    /// HTML from another server.
     Html,
-    /// JSON of somebody else.
+    /// JSON from another server.
     Json,
-    /// Text of somebody else.
+    /// Text from another server.
     Text,
-    /// Nothing.
+    /// An empty body.
     Empty,
     /// None of these.
     Other,
@@ -299,9 +304,9 @@ pub enum BodyKind {
 /// Why the gateway gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayError {
-    /// For rules.
+    /// The kind, for rules.
     pub kind: GatewayErrorKind,
-    /// For people: what was found, with the system's error.
+    /// For people: what was found, with the error of the system.
     pub detail: String,
 }
 
@@ -321,23 +326,23 @@ pub enum GatewayErrorKind {
     SocketMissing,
     /// The socket file may not be opened.
     SocketDenied,
-    /// Connecting failed otherwise.
+    /// Connecting failed in another way.
     Connect,
     /// EMFILE: this process may not open more files.
     OpenFiles,
-    /// ENFILE: the whole system may not.
+    /// ENFILE: the whole system may not open more files.
     SystemFiles,
     /// ENOMEM, ENOBUFS: the kernel has no memory for another socket.
     Memory,
-    /// ENOSPC of epoll: `fs.epoll.max_user_watches` is reached.
+    /// ENOSPC from epoll: `fs.epoll.max_user_watches` is reached.
     Watches,
-    /// EADDRNOTAVAIL where this host has an address: every local port for the target is taken.
+    /// EADDRNOTAVAIL although this host has an address: every local port for the target is taken.
     Ports,
-    /// EADDRNOTAVAIL or EAFNOSUPPORT where this host has no address of the target's family.
+    /// EADDRNOTAVAIL or EAFNOSUPPORT because this host has no address of the target's family.
     NoAddress,
-    /// EACCES, EPERM of a TCP connection: this host's own packet filter or routes forbid it.
+    /// EACCES or EPERM on a TCP connection: this host's own packet filter or routes forbid it.
     Forbidden,
-    /// EAGAIN of a unix socket: too many connections wait to be accepted.
+    /// EAGAIN on a unix socket: too many connections wait to be accepted.
     Backlog,
     /// The far end does not speak TLS.
     NotTls,
@@ -353,20 +358,21 @@ pub enum GatewayErrorKind {
     CertificateExpired,
     /// Its certificate is for another name.
     CertificateName,
-    /// TLS failed otherwise.
+    /// TLS failed in another way.
     Tls,
     /// The connection ended before a status line.
     ClosedBeforeStatus,
     /// It was reset before a status line.
     ResetBeforeStatus,
-    /// The kernel gave the connection up before a status line: what was sent was no longer acknowledged.
+    /// The kernel gave up on the connection before a status line: sent bytes were no longer
+    /// acknowledged.
     Unacknowledged,
-    /// The kernel gave the connection up before a status line: all that was sent was acknowledged, and
-    /// for `tcp.user_timeout` the gateway read nothing of what had yet to be sent.
+    /// The kernel gave up on the connection before a status line: all sent bytes were acknowledged,
+    /// but for `tcp.user_timeout` the gateway did not read what had yet to be sent.
     Unread,
-    /// What came on its TLS connection before a status line was no TLS, or was a fatal alert.
+    /// The bytes on its TLS connection before a status line were not TLS, or were a fatal alert.
     TlsBroken,
-    /// What came is no HTTP answer.
+    /// The bytes that came are not an HTTP answer.
     NotHttp,
     /// The upgrade timer fired.
     UpgradeTimeout,
@@ -381,7 +387,8 @@ pub enum GatewayErrorKind {
 }
 
 impl GatewayErrorKind {
-    /// A limit of the tap's process or host kept us from dialling: nothing is known of the gateway.
+    /// Whether a limit of the tap's process or host prevented the dial: nothing is known of the
+    /// gateway.
     #[must_use]
     pub fn is_own_limit(self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ use crate::session::text::PeerText;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PassthroughFacts {
-    /// The client's TLS greeting came whole (RFC 8446 section 4.1.2).
+    /// Whether the whole `ClientHello` came (RFC 8446 section 4.1.2).
     pub client_hello: bool,
     /// The server name that the `ClientHello` asks for (RFC 6066 section 3).
     pub sni: Option<PeerText>,
@@ -29,13 +29,13 @@ pub struct PassthroughFacts {
 pub struct PassedFacts {
     /// Bytes that came.
     pub bytes: u64,
-    /// They begin as plain HTTP does.
+    /// Whether they begin like plain HTTP.
     pub plain_http: bool,
-    /// Protected records of TLS 1.3 among them (application data in TLS 1.2).
+    /// Number of protected records of TLS 1.3 (application data in TLS 1.2).
     pub protected: u64,
-    /// When the first of them came.
+    /// When the first protected record came.
     pub first_at: Option<Moment>,
-    /// When the last of them came.
+    /// When the last protected record came.
     pub last_at: Option<Moment>,
     /// The alert that ended the handshake, by its name in IANA's registry; `encrypted` for one that cannot be
     /// read: the first protected record has the size of an alert.

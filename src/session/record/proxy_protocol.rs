@@ -1,19 +1,19 @@
-//! What a PROXY protocol header said.
+//! The contents of a PROXY protocol header.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::text::PeerText;
 
-/// The PROXY protocol header of a connection, or what came in its place.
+/// The PROXY protocol header of a connection, or what came in place of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProxyProtocolFacts {
-    /// 1 (text) or 2 (binary); `null` where there was no header.
+    /// 1 (text) or 2 (binary); `null` if there was no header.
     pub version: Option<u8>,
     /// Whether it speaks for a client.
     pub command: Option<ProxyCommand>,
-    /// `address:port` of the client, as it stands there.
+    /// `address:port` of the client, as written in the header.
     pub source: Option<String>,
     /// `address:port` that the client had connected to.
     pub destination: Option<String>,
@@ -21,11 +21,11 @@ pub struct ProxyProtocolFacts {
     pub authority: Option<PeerText>,
     /// The application protocol that was agreed with the client.
     pub alpn: Option<PeerText>,
-    /// The proxy's own name for the connection.
+    /// The proxy's own id for the connection.
     pub unique_id: Option<PeerText>,
-    /// What TLS the client had spoken with the proxy.
+    /// The TLS parameters between the client and the proxy.
     pub tls: Option<ProxyTls>,
-    /// The header carried a CRC32C, and it was right.
+    /// Whether the header carried a CRC32C (which was correct).
     pub checked: bool,
     /// Why the connection was refused.
     pub fault: Option<ProxyFault>,
@@ -35,15 +35,16 @@ pub struct ProxyProtocolFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProxyCommand {
-    /// For the client that is named.
+    /// For the client that the header names.
     Proxy,
-    /// For itself, such as a health check; some proxies also say so when they do not know the client.
+    /// For the proxy itself, such as a health check; some proxies also send this when they do not
+    /// know the client.
     Local,
-    /// For a client that it does not name.
+    /// For a client that the header does not name.
     Unknown,
 }
 
-/// TLS between client and proxy, as the proxy tells.
+/// TLS between client and proxy, as reported by the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProxyTls {
@@ -53,16 +54,16 @@ pub struct ProxyTls {
     pub cipher: Option<PeerText>,
     /// The common name of the client's certificate.
     pub client_cn: Option<PeerText>,
-    /// The client showed a certificate, and the proxy found it good.
+    /// Whether the client showed a certificate that the proxy accepted.
     pub client_verified: bool,
 }
 
 /// What is wrong with a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProxyFault {
-    /// What kind of thing.
+    /// The kind of fault.
     pub kind: ProxyFaultKind,
-    /// In words.
+    /// The fault as text.
     pub detail: String,
 }
 
@@ -70,7 +71,7 @@ pub struct ProxyFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProxyFaultKind {
-    /// What came is no PROXY header.
+    /// The bytes that came are not a PROXY header.
     Missing,
     /// It does not follow the protocol.
     Malformed,
@@ -80,6 +81,6 @@ pub enum ProxyFaultKind {
     Checksum,
     /// The connection ended in the middle of it.
     Cut,
-    /// It did not come whole in time.
+    /// It was not complete in time.
     Late,
 }

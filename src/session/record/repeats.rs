@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
 
-/// Endings of one rule that were joined into the record of the last of them.
+/// Sessions that ended by one rule and were joined into the record of the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repeats {
     /// Sessions that the record stands for, the one that it describes included; at least 2.
@@ -14,7 +14,8 @@ pub struct Repeats {
     pub first_at: Moment,
     /// When the last of them ended.
     pub last_at: Moment,
-    /// They are of several clients: so many clients ended alike that they were not told apart.
+    /// Whether they are from several clients: so many clients ended alike that they were not told
+    /// apart.
     #[serde(default)]
     pub many_clients: bool,
 }

@@ -10,7 +10,7 @@ use crate::session::text::PeerText;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestFacts {
-    /// The method, if it is a known one; of any other only its length, as `[masked 9]`.
+    /// The method if it is a known one; otherwise only its length, as `[masked 9]`.
     pub method: String,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub http_version: String,
@@ -26,44 +26,44 @@ pub struct RequestFacts {
     pub extensions: Option<PeerText>,
     /// `User-Agent`.
     pub user_agent: Option<PeerText>,
-    /// All headers: the allow-listed ones with their value, the others by name and length.
+    /// All headers: the allow-listed ones with their value, the others with their length only.
     pub headers: Vec<HeaderFact>,
-    /// Headers that were taken out because a program behind the tap may take them for others:
+    /// Headers that were removed because a program behind the tap may mistake them for others:
     /// underscore twins such as `X_Forwarded_For`.
     pub dropped: Vec<PeerText>,
-    /// It carried `Upgrade: websocket` with `Connection: Upgrade`.
+    /// Whether it carried `Upgrade: websocket` with `Connection: Upgrade`.
     pub wants_upgrade: bool,
-    /// It carried a `Sec-WebSocket-Key`.
+    /// Whether it carried a `Sec-WebSocket-Key`.
     pub has_websocket_key: bool,
 }
 
 /// One header line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderFact {
-    /// In the spelling of the wire where it is known, else lower case.
+    /// The name in the spelling of the wire if that is known, otherwise in lower case.
     pub name: PeerText,
     /// `null` when only the length is recorded.
     pub value: Option<PeerText>,
-    /// Of the value, in bytes.
+    /// Length of the value in bytes.
     pub length: usize,
 }
 
-/// What the `Origin` was, and what the list says of it.
+/// The `Origin`, and the result of checking it against the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OriginFacts {
-    /// As sent.
+    /// The value as sent.
     pub value: Option<PeerText>,
     /// Scheme, host and port in their normal form; `null` when there is none.
     pub normalised: Option<String>,
-    /// What our list says, and what came of it.
+    /// The result of our list, and what we did.
     pub decision: OriginDecision,
     /// The entry, or the gateway's own rule, that allowed it.
     pub rule: Option<String>,
-    /// The entry that it nearly matched, and why it did not.
+    /// The entry that nearly matched, and why it did not.
     pub nearest: Option<NearestEntry>,
-    /// Why there is no normal form: for rules. `null` in records of older versions.
+    /// Why there is no normal form, for rules. `null` in records of older versions.
     pub error_kind: Option<OriginError>,
-    /// The same in words.
+    /// The same as text.
     pub error: Option<String>,
 }
 
@@ -73,7 +73,7 @@ pub struct OriginFacts {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OriginError {
-    /// Nothing, or blanks only. The gateway treats an empty Origin like a missing one.
+    /// Empty, or only blanks. The gateway treats an empty Origin like a missing one.
     #[error("found nothing, expected scheme://host[:port]")]
     Empty,
     /// The opaque origin of sandboxed frames, `file:` and `data:` pages (RFC 6454 §6.1).
@@ -101,7 +101,7 @@ pub enum OriginError {
     /// `user@` or `user:password@`.
     #[error("found user information, expected scheme://host[:port]")]
     Userinfo,
-    /// A path, query or fragment behind the host.
+    /// A path, query or fragment after the host.
     #[error("found a path, query or fragment, expected scheme://host[:port]")]
     Path,
     /// No host, as in `file://`.
@@ -123,26 +123,26 @@ pub enum OriginDecision {
     Allowed,
     /// Refused by the tap.
     Denied,
-    /// Not on the list; let through all the same.
+    /// Not on the list, but let through.
     WouldDeny,
-    /// The request had none, and needed none.
+    /// The request had no Origin, and needed none.
     Absent,
-    /// It was not asked: `origins.mode` is `off`, or the request asks for no WebSocket.
+    /// Not checked: `origins.mode` is `off`, or the request does not ask for a WebSocket.
     Off,
 }
 
 /// The list entry that an origin nearly matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NearestEntry {
-    /// As the list has it.
+    /// The entry as written in the list.
     pub entry: PeerText,
     /// Why it did not match.
     pub why: Miss,
-    /// The same in words.
+    /// The same as text.
     pub text: PeerText,
 }
 
-/// Why an entry did not match. Case never is the reason: both sides are lower-cased.
+/// Why an entry did not match. Case is never the reason: both sides are lower-cased.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -152,7 +152,7 @@ pub enum Miss {
     TrailingSlash,
     /// The entry names the default port, which browsers leave out, so the gateway never matches it.
     DefaultPort,
-    /// The entry is written as no browser writes it (`127.1`, letters outside ASCII).
+    /// The entry has a spelling that no browser sends (`127.1`, letters outside ASCII).
     Spelling,
     /// The entry, or the origin, has a path, query or fragment.
     Path,
@@ -164,11 +164,11 @@ pub enum Miss {
     Port,
     /// `localhost`, `127.0.0.1` and `[::1]` are different origins.
     HostAlias,
-    /// The entry has a wildcard for a part of a name; there is no such thing.
+    /// The entry has a wildcard for part of a name, which is not supported.
     Wildcard,
     /// One host is below the other.
     Subdomain,
-    /// User information stands before the real host.
+    /// There is user information before the real host.
     Userinfo,
     /// One of several origins in one header.
     List,
@@ -180,22 +180,23 @@ pub enum Miss {
     Prefix,
     /// Letters of another alphabet that look like the entry's.
     LookAlike,
-    /// The entry stands for something that only the gateway can fill in (`${NAME}`).
+    /// The entry contains a placeholder that only the gateway can fill in (`${NAME}`).
     Placeholder,
     /// A few letters differ.
     Similar,
-    /// The entry is no origin at all.
+    /// The entry is not an origin.
     Invalid,
 }
 
-/// A request that was refused for its head, before anything behind it was looked at.
+/// A request that was refused because of its head, before anything after it was examined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedHead {
-    /// For rules.
+    /// The kind, for rules.
     pub kind: HeadFault,
     /// For people: what was found.
     pub detail: String,
-    /// HTTP/2: the error with which its stream or connection was ended, in a `RST_STREAM` or GOAWAY of ours.
+    /// HTTP/2: the error with which its stream or connection was ended, in our `RST_STREAM` or
+    /// GOAWAY.
     #[serde(default)]
     pub http2_error: Option<Http2Error>,
 }
@@ -210,23 +211,23 @@ pub enum HeadFault {
     RequestLine,
     /// Neither HTTP/1.1 nor HTTP/1.0.
     Version,
-    /// The preface of HTTP/2 where HTTP/1.1 is spoken.
+    /// The HTTP/2 preface where HTTP/1.1 is expected.
     Http2Preface,
     /// HTTP/2: a header that only HTTP/1 has, or blanks around a value.
     Http2Field,
-    /// HTTP/2: a malformed request, which got a `RST_STREAM` and nothing else.
+    /// HTTP/2: a malformed request, which was answered only with a `RST_STREAM`.
     Http2Stream,
-    /// HTTP/2: the connection itself is broken, and was ended with GOAWAY.
+    /// HTTP/2: the connection itself was broken, and was ended with GOAWAY.
     Http2Connection,
-    /// HTTP/2: more resets, or more frames that cost us work, than anybody needs.
+    /// HTTP/2: more resets, or more frames that cost us work, than any client needs.
     Http2Flood,
-    /// No path, or with bytes that must be encoded.
+    /// No path, or a path with bytes that must be encoded.
     Target,
     /// A whole URL as the target.
     AbsoluteForm,
     /// CONNECT.
     ConnectMethod,
-    /// HTTP/2: an extended CONNECT for something else than a WebSocket.
+    /// HTTP/2: an extended CONNECT for something other than a WebSocket.
     ConnectProtocol,
     /// CR without LF.
     BareCr,
@@ -236,7 +237,7 @@ pub enum HeadFault {
     ControlByte,
     /// A header line that continues the one before.
     ObsFold,
-    /// A name that is no token, or a line without a colon.
+    /// A name that is not a token, or a line without a colon.
     FieldName,
     /// A blank between name and colon.
     SpaceBeforeColon,
@@ -246,29 +247,29 @@ pub enum HeadFault {
     HostDuplicate,
     /// HTTP/2: `:authority` and Host name different hosts.
     HostMismatch,
-    /// A Host that is no `host[:port]`.
+    /// A Host that is not `host[:port]`.
     HostInvalid,
-    /// Two Origins, or a list in one.
+    /// Two Origins, or a list in one Origin.
     OriginList,
     /// An Origin with bytes that are not ASCII.
     OriginInvalid,
-    /// A `Connection` that is no list of tokens.
+    /// A `Connection` that is not a list of tokens.
     ConnectionList,
-    /// `Connection` nominates a header that no client may have taken out.
+    /// `Connection` nominates a header that a client must not have removed.
     Nominated,
-    /// A Content-Length that is no number.
+    /// A Content-Length that is not a number.
     LengthInvalid,
     /// Two Content-Lengths.
     LengthDuplicate,
     /// A Transfer-Encoding other than `chunked`, or in HTTP/1.0.
     EncodingInvalid,
-    /// Content-Length and Transfer-Encoding.
+    /// Both Content-Length and Transfer-Encoding.
     LengthAndEncoding,
     /// The chunked coding is broken, or its trailers are.
     Chunk,
     /// An upgrade with a body.
     UpgradeWithBody,
-    /// An upgrade by another method than GET.
+    /// An upgrade with a method other than GET.
     UpgradeMethod,
     /// An upgrade in HTTP/1.0.
     UpgradeHttp10,

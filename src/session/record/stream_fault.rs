@@ -1,4 +1,4 @@
-//! What was wrong in a leg's stream itself, where that is what ended the leg.
+//! An error in the stream of a leg that ended the leg.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::codes::TlsAlert;
 /// What a peer sent in a TLS connection after its handshake that ended the leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamFault {
-    /// What it was.
+    /// The kind of fault.
     pub kind: StreamFaultKind,
     /// The alert that the peer sent, by its name in IANA's registry (`bad_record_mac`, `unknown_ca` …).
     #[serde(default)]
@@ -23,16 +23,16 @@ pub enum StreamFaultKind {
     Alert,
     /// A record that fails its authentication (`bad_record_mac`).
     Undecryptable,
-    /// Bytes that are no record of TLS: plaintext, or a stream that lost its place.
+    /// Bytes that are not a TLS record: plaintext, or a stream that lost its place.
     NotTls,
-    /// A record or message of TLS that breaks its format.
+    /// A TLS record or message that breaks the format.
     Malformed,
     /// A message that TLS does not allow there.
     Unexpected,
 }
 
 impl StreamFault {
-    /// Of this kind, without an alert of the peer.
+    /// A fault of this kind, without an alert from the peer.
     #[must_use]
     pub fn of(kind: StreamFaultKind) -> Self {
         Self { kind, alert: None }

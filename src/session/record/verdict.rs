@@ -102,7 +102,7 @@ impl Class {
         Self::Unknown,
     ];
 
-    /// As records spell it.
+    /// The spelling in records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -136,13 +136,13 @@ impl Class {
         }
     }
 
-    /// What it means, as a part of a sentence.
+    /// The meaning, as part of a sentence.
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
             Self::Ok => "both ends ended it as they meant to",
             Self::Probe => {
-                "somebody looked whether the port answers and sent nothing: a health check"
+                "a client checked that the port answers and sent nothing: a health check"
             }
             Self::HttpError => "the gateway answered a plain request with 4xx or 5xx",
             Self::ClientLeft => "the client vanished, or gave up, without saying why",
@@ -176,7 +176,7 @@ impl Class {
         }
     }
 
-    /// The layer of the ladder that the class belongs to, where it has one.
+    /// The layer of the ladder that the class belongs to, if it has one.
     #[must_use]
     pub fn layer(self) -> Option<Layer> {
         match self {
@@ -195,7 +195,7 @@ impl Class {
         }
     }
 
-    /// Whether the session went as it should: nothing for anybody to do.
+    /// Whether the session went as it should, so that nobody has to act.
     #[must_use]
     pub fn is_fine(self) -> bool {
         matches!(self, Self::Ok | Self::Probe)
@@ -225,9 +225,9 @@ pub enum Layer {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// Fits the facts; so do others.
+    /// Fits the facts, but so do others.
     Possible,
-    /// The facts point here and to nothing else known.
+    /// The facts point here and to no other known cause.
     Likely,
     /// The facts prove it.
     Certain,
@@ -250,7 +250,7 @@ pub enum ActOn {
 /// One observed fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// When it was observed, where that matters.
+    /// When it was observed, if that matters.
     pub at: Option<Moment>,
     /// What was observed.
     pub fact: String,
@@ -267,9 +267,9 @@ pub struct Verdict {
     pub party: Party,
     /// Who has to do something.
     pub act_on: ActOn,
-    /// Which rung of the ladder.
+    /// The rung of the ladder.
     pub layer: Option<Layer>,
-    /// How sure.
+    /// How sure the verdict is.
     pub confidence: Confidence,
     /// One sentence.
     pub summary: String,

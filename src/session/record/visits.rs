@@ -1,4 +1,4 @@
-//! What else came from the address of a connection that asked for nothing.
+//! Other traffic from the address of a connection without a request.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,18 @@ use crate::session::moment::Moment;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VisitFacts {
-    /// When a request of this address last came, on any listener.
+    /// When a request from this address last came, on any listener.
     pub asked_at: Option<Moment>,
-    /// When one last came through TLS with the certificate that was shown here (where no certificate has
-    /// the name that was asked for: also for that name). Such a client accepts it.
+    /// When a request last came through TLS with the certificate that was shown here (if no
+    /// certificate has the requested name: also for that name). Such a client accepts the
+    /// certificate.
     pub accepted_at: Option<Moment>,
-    /// Connections of this address in the last ten minutes that were shown this certificate and that it
-    /// ended without an alert and without a byte of a request, this one counted; 0 where this one is none.
+    /// Number of connections from this address in the last ten minutes that were shown this
+    /// certificate and that the client ended without an alert and without a byte of a request, this
+    /// one counted; 0 if this one is not such a connection.
     pub left_at_certificate: u32,
-    /// The last of them came at even intervals; `null` for fewer than three intervals.
+    /// Set if the last of them came at even intervals; `null` if there are fewer than three
+    /// intervals.
     pub steady: Option<Steady>,
 }
 
@@ -26,10 +29,10 @@ pub struct VisitFacts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Steady {
-    /// The middle one of the intervals, in milliseconds.
+    /// The median of the intervals, in milliseconds.
     pub every_ms: u64,
-    /// How many intervals there are.
+    /// Number of intervals.
     pub intervals: u32,
-    /// An upper bound of the probability that random times would be as even.
+    /// An upper bound of the probability that random times would be this even.
     pub chance: f64,
 }

@@ -28,7 +28,7 @@ impl Recorder {
         self.reach(Phase::Request);
     }
 
-    /// What the connection began with.
+    /// The kind of bytes that the connection began with.
     pub fn client_began_with(&mut self, first: FirstBytes) {
         self.facts.client.first_bytes = Some(first);
     }
@@ -38,19 +38,19 @@ impl Recorder {
         self.facts.client.bytes_read = Some(bytes);
     }
 
-    /// The certificate that the client was shown was made by wstap, or not (`None`).
+    /// Sets whether wstap made the certificate that the client was shown (`None`: it did not).
     pub fn showed_certificate(&mut self, self_made: Option<Box<SelfMade>>) {
         if let Some(tls) = &mut self.facts.client.tls {
             tls.self_made = self_made;
         }
     }
 
-    /// What came has no request line: a scanner, another protocol, half a line.
+    /// The bytes that came have no request line: a scanner, another protocol, half a line.
     pub fn sent_no_request(&mut self) {
         self.facts.kind = Kind::Connection;
     }
 
-    /// The secrets that a request's head shows. It is the first to show any: nothing is copied.
+    /// The secrets in a request's head. They are the first ones, so nothing is copied.
     pub fn head_showed_secrets(&mut self, seen: SeenSecrets) {
         if self.seen.is_empty() {
             self.seen = seen;
@@ -96,7 +96,7 @@ impl Recorder {
         self.facts.client.via = via;
     }
 
-    /// TLS asked for another name than the request does.
+    /// The request's Host differs from the name that TLS asked for.
     pub fn host_differs(&mut self) {
         if let Some(tls) = &mut self.facts.client.tls {
             tls.host_differs = true;
@@ -108,26 +108,27 @@ impl Recorder {
         self.reach(Phase::Admission);
     }
 
-    /// The request's Origin was ruled on.
+    /// The request's Origin was checked.
     pub fn origin_ruled(&mut self, origin: OriginFacts) {
         self.facts.origin = Some(origin);
     }
 
-    /// The client of a stream of HTTP/2 did not take the whole answer.
+    /// The client of an HTTP/2 stream did not take the whole answer.
     pub fn stream_unread(&mut self) {
         if let Some(http2) = &mut self.facts.client.http2 {
             http2.unread = true;
         }
     }
 
-    /// The stream of HTTP/2 that a request came in, where it is not the connection's.
+    /// Sets the HTTP/2 stream on which the request came; records of the connection itself have
+    /// none.
     pub fn came_in_stream(&mut self, stream: u32) {
         if let Some(http2) = &mut self.facts.client.http2 {
             http2.stream = Some(stream);
         }
     }
 
-    /// What the kernel knows of the client's connection.
+    /// The kernel's counters for the client's connection.
     pub fn client_tcp(&mut self, tcp: Option<TcpFacts>) {
         if tcp.is_some() {
             self.facts.client.tcp = tcp;

@@ -1,4 +1,4 @@
-//! What happens on the gateway's side.
+//! Events on the gateway's side.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub struct AnswerHead {
     pub server: Option<PeerText>,
 }
 
-/// What the beginning of an answer's body shows of its author.
+/// What the beginning of an answer's body shows about its author.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BodyLook {
-    /// Whose it is.
+    /// Kind of the body.
     pub kind: Option<BodyKind>,
-    /// Whose page it is.
+    /// Server whose error page it is.
     pub page_by: Option<PageBy>,
-    /// Words that ask for TLS.
+    /// Text about a mix-up of plain HTTP and TLS.
     pub tls_words: Option<TlsWords>,
 }
 
@@ -41,7 +41,7 @@ impl Recorder {
         self.facts.gateway.get_or_insert_default()
     }
 
-    /// The gateway at `url`, of which this dialect is expected, is about to be dialled.
+    /// The gateway at `url`, which is expected to speak this dialect, is about to be dialled.
     pub fn dialling(&mut self, url: String, expects: String) {
         let gateway = self.gateway();
         gateway.url = url;
@@ -49,14 +49,14 @@ impl Recorder {
         self.reach(Phase::Dial);
     }
 
-    /// The gateway was connected, or the dial failed: what is known of it.
+    /// The gateway was connected, or the dial failed. Records the facts of the dial.
     pub fn dialled(&mut self, dial: &DialFacts) {
         let gateway = self.gateway();
         gateway.addr.clone_from(&dial.addr);
         gateway.local_addr.clone_from(&dial.local_addr);
         gateway.dns.clone_from(&dial.dns);
         gateway.connect_ms = dial.connect_ms;
-        // Of one address the other fields show all.
+        // If there was only one address, the other fields show everything.
         gateway.attempts = if dial.attempts.len() < 2 {
             Vec::new()
         } else {
@@ -65,7 +65,7 @@ impl Recorder {
         gateway.tls.clone_from(&dial.tls);
     }
 
-    /// The gateway could not be connected.
+    /// The connection to the gateway failed.
     pub fn dial_failed(&mut self, dial: &DialFacts, error: GatewayError) {
         self.dialled(dial);
         self.gateway().error = Some(Box::new(error));
@@ -76,14 +76,15 @@ impl Recorder {
         self.reach(Phase::Upgrade);
     }
 
-    /// The request goes out on a connection that had been kept for so long, or on a new one.
+    /// The request goes out on a connection that had been kept for this long, or on a new one
+    /// (`None`).
     pub fn connection_chosen(&mut self, kept: Option<Duration>) {
         let gateway = self.gateway();
         gateway.reused = kept.is_some();
         gateway.kept_ms = kept.map(millis);
     }
 
-    /// The kept connection had ended: the request goes out once more, on a new one.
+    /// The kept connection had ended: the request is sent again, on a new one.
     pub fn retried(&mut self, retried: RetriedFacts) {
         self.connection_chosen(None);
         self.gateway().retried = Some(Box::new(retried));
@@ -123,7 +124,7 @@ impl Recorder {
         }
     }
 
-    /// What the beginning of the gateway's body shows.
+    /// What the beginning of the gateway's body shows about its author.
     pub fn body_looked_at(&mut self, look: BodyLook) {
         if let Some(gateway) = &mut self.facts.gateway {
             gateway.body_kind = look.kind;
@@ -132,7 +133,7 @@ impl Recorder {
         }
     }
 
-    /// What the kernel knows of the gateway's connection.
+    /// The kernel's counters for the gateway's connection.
     pub fn gateway_tcp(&mut self, tcp: Option<TcpFacts>) {
         if tcp.is_some() {
             self.gateway().tcp = tcp;

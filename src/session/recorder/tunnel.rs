@@ -9,7 +9,7 @@ use crate::session::party::{Direction, Leg, Phase};
 use crate::session::record::{DeniedFact, HeadFault, Http2Error, TimerKey, TransportEnd};
 use crate::ws::CloseFrame;
 
-/// What happens in a tunnel.
+/// Events in a tunnel.
 impl Recorder {
     /// The 101 was passed on.
     pub fn tunnel_opened(&mut self) {
@@ -26,20 +26,20 @@ impl Recorder {
         self.reach(Phase::Closing);
     }
 
-    /// The tunnel has ended: what was seen in it.
+    /// The tunnel has ended; `tunnelled` is what was seen in it.
     pub fn tunnel_ended(&mut self, tunnelled: Tunnelled) {
         self.facts.tunnel = Some(Box::new(tunnelled));
     }
 }
 
-/// How it ends. Of each kind the first counts.
+/// How the session ends. Of each kind of event, the first one counts.
 impl Recorder {
     /// The transport of `leg` ended.
     pub fn leg_ended(&mut self, leg: Leg, end: TransportEnd, cause: Option<EndCause>, at: Instant) {
         self.ending.transport_ended(leg, end, cause, at);
     }
 
-    /// We ended what has not ended of this leg by itself.
+    /// The tap ended this leg, unless it had already ended by itself.
     pub fn leg_ended_by_tap(&mut self, leg: Leg, at: Instant) {
         self.leg_ended(leg, TransportEnd::Local, None, at);
     }
@@ -64,17 +64,17 @@ impl Recorder {
         self.ending.close_of_ours(leg, close, at);
     }
 
-    /// Everything for `leg` has been written; a Close that was under way among it.
+    /// Everything for `leg` has been written, including any Close that was under way.
     pub fn written(&mut self, leg: Leg, at: Instant) {
         self.ending.written(leg, at);
     }
 
-    /// A timer of ours fired. `observed` is how long it really was.
+    /// A timer of ours fired. `observed` is the time that really passed.
     pub fn timer_fired(&mut self, key: TimerKey, limit: Duration, observed: Duration, at: Instant) {
         self.ending.timer_fired(key, limit, observed, at);
     }
 
-    /// A frame in `direction` would have gone over a cap of ours.
+    /// A frame in `direction` would have exceeded a cap of ours.
     pub fn cap_met(&mut self, over: Over, direction: Direction, at: Instant) {
         self.ending.cap_met(over, direction, at);
     }
@@ -94,8 +94,8 @@ impl Recorder {
         self.ending.denied(denied, at);
     }
 
-    /// What the client sent cannot be passed on. `http2`: the code that the stream or connection was
-    /// ended with.
+    /// The client sent something that cannot be passed on. `http2` is the code with which the
+    /// stream or connection was ended.
     pub fn head_refused(
         &mut self,
         fault: HeadFault,
@@ -106,7 +106,8 @@ impl Recorder {
         self.ending.refused_head(fault, http2, detail, at);
     }
 
-    /// The tap ended or refused it of its own accord, for a reason that another fact has.
+    /// The tap ended or refused the session of its own accord, for a reason that another fact
+    /// records.
     pub fn acted(&mut self, at: Instant) {
         self.ending.acted(at);
     }

@@ -49,7 +49,7 @@ fn quoted_secrets() {
             format!("{} and {}", &TOKEN[..14], &TOKEN[20..40]),
             "[masked 14] and [masked 20]",
         ),
-        // Too short to tell.
+        // Too short to be recognised.
         (format!("{} x", &TOKEN[..11]), "Zq83kd01-Lw x"),
         ("mismatch".to_owned(), "mismatch"),
         // The part that was cut away may have been the rest of the secret.
@@ -81,7 +81,7 @@ fn words_that_are_no_secrets_stay() {
         assert_eq!(masked(&[secret], text), text);
     }
     assert_eq!(masked(&["admin1"], "not admin1"), "not [masked 6]");
-    // The variable's name is not secret, its value is.
+    // The name of the variable is not secret, its value is.
     assert_eq!(
         masked(
             &["OPENCLAW_GATEWAY_TOKEN=Zq83kd01LwmX7pq"],

@@ -1,4 +1,4 @@
-//! Detects connections at regular intervals, as health checks make them.
+//! Detects connections at regular intervals, as made by health checks.
 
 use crate::session::record::Steady;
 
@@ -14,7 +14,7 @@ const MOST_APART: f64 = 0.05;
 /// Minimum growth factor of the intervals of a client that backs off.
 const GROWTH: f64 = 1.4;
 
-/// The last intervals that are alike; the last one comes first.
+/// Finds the last intervals that are alike; the last one comes first.
 pub(super) fn of(intervals: &[u64]) -> Option<Steady> {
     let counts = LEAST..=intervals.len();
     let alike = counts.rev().filter_map(|count| intervals.get(..count));
@@ -50,7 +50,7 @@ fn chance(count: u32, apart: f64) -> f64 {
     (f64::from(count) * (2.0 * apart).powi(others)).min(1.0)
 }
 
-/// Whether three intervals in a row grew; the last one comes first.
+/// Whether three successive intervals grew; the last one comes first.
 pub(super) fn grows(intervals: &[u64]) -> bool {
     let grew = |later: u64, earlier: u64| as_share(later, earlier.max(1)) >= GROWTH;
     intervals.windows(3).any(|three| match three {

@@ -148,7 +148,7 @@ fn a_health_check_comes_at_even_intervals() {
     let facts = after((0..8).map(|number| number * 30_000 + number % 3 * 200));
     assert!(facts.steady.is_some_and(|it| it.chance < 1e-6));
     assert_eq!(after([0, 2000, 4000]).steady, None, "two intervals");
-    // The tap was restarted: earlier visits are forgotten.
+    // The tap was restarted, so earlier visits are forgotten.
     let facts = after([0, 2000, 4000, 11_000, 13_000, 15_000, 17_000, 19_000]);
     assert_eq!(facts.steady.map(|it| it.intervals), Some(4));
 }

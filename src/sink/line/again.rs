@@ -35,11 +35,11 @@ pub(super) enum Say {
 pub(super) struct Again {
     series: HashMap<(String, String), Series>,
     /// Counts of series that were replaced before a line reported them.
-    replaced: Vec<Untold>,
+    replaced: Vec<Unreported>,
 }
 
 /// The last failure that no line has reported, the count of the window, and how long it was.
-pub(super) type Untold = (SessionRecord, u64, Duration);
+pub(super) type Unreported = (SessionRecord, u64, Duration);
 
 #[derive(Debug)]
 struct Series {
@@ -49,7 +49,7 @@ struct Series {
     /// Endings in this window, after the one that was printed in full.
     count: u64,
     /// How many of them a line has reported.
-    told: u64,
+    reported: u64,
     last: Option<SessionRecord>,
 }
 
@@ -63,14 +63,14 @@ impl Again {
         let key = (client, verdict.rule.clone());
         let full = self.series.len() >= MOST;
         match self.series.get_mut(&key) {
-            // The window's end has not been looked for yet.
+            // The end of the window may not have been checked yet.
             Some(series) if series.next == verdict.next && !series.is_over(now) => {
                 let sessions = record.repeats.map_or(1, |repeats| repeats.count.max(1));
                 let before = series.count;
                 series.count = before.saturating_add(sessions);
                 // Whether a power of two was reached: 1, 2, 4 …
                 if series.count.ilog2() > before.checked_ilog2().unwrap_or(0) || before == 0 {
-                    series.told = series.count;
+                    series.reported = series.count;
                     series.last = None;
                     return Say::Again {
                         count: series.count,
@@ -86,42 +86,42 @@ impl Again {
                     since: now,
                     next: verdict.next.clone(),
                     count: 0,
-                    told: 0,
+                    reported: 0,
                     last: None,
                 };
                 let before = self.series.insert(key, series);
-                let untold = before.and_then(|mut before| before.untold(now));
-                self.replaced.extend(untold);
+                let take_unreported = before.and_then(|mut before| before.take_unreported(now));
+                self.replaced.extend(take_unreported);
                 Say::InFull
             }
         }
     }
 
-    /// Whether [`Self::due`] has to be asked from time to time.
+    /// Whether [`Self::due`] has to be called from time to time.
     pub(super) fn waits(&self) -> bool {
         !self.series.is_empty() || !self.replaced.is_empty()
     }
 
     /// Ends the windows that are over, and returns their unreported endings.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Untold> {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Unreported> {
         let mut due = std::mem::take(&mut self.replaced);
         self.series.retain(|_, series| {
             if !series.is_over(now) {
                 return true;
             }
-            due.extend(series.untold(now));
+            due.extend(series.take_unreported(now));
             let goes_on = series.count > 0;
-            (series.since, series.count, series.told) = (now, 0, 0);
+            (series.since, series.count, series.reported) = (now, 0, 0);
             goes_on
         });
         due
     }
 
     /// The unreported endings, at the end.
-    pub(super) fn rest(&mut self, now: Instant) -> Vec<Untold> {
+    pub(super) fn rest(&mut self, now: Instant) -> Vec<Unreported> {
         let mut rest = std::mem::take(&mut self.replaced);
         let all = self.series.drain();
-        rest.extend(all.filter_map(|(_, mut series)| series.untold(now)));
+        rest.extend(all.filter_map(|(_, mut series)| series.take_unreported(now)));
         rest
     }
 }
@@ -131,8 +131,8 @@ impl Series {
         now.saturating_duration_since(self.since) >= WINDOW
     }
 
-    fn untold(&mut self, now: Instant) -> Option<Untold> {
-        let last = self.last.take().filter(|_| self.count > self.told)?;
+    fn take_unreported(&mut self, now: Instant) -> Option<Unreported> {
+        let last = self.last.take().filter(|_| self.count > self.reported)?;
         Some((last, self.count, now.saturating_duration_since(self.since)))
     }
 }
@@ -199,7 +199,7 @@ mod tests {
         let due = again.due(at(60));
         let (_, count, over) = &due[0];
         assert_eq!((due.len(), *count, over.as_secs()), (1, 3, 60));
-        // It goes on: in short still.
+        // The series goes on, so it is still shortened.
         assert!(matches!(
             again.say(&one, at(61)),
             Say::Again { count: 1, .. }

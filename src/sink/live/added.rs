@@ -1,11 +1,11 @@
-//! Added latency of one open session, written by its relay alone and read by whoever looks.
+//! Added latency of one open session, written only by its relay and read by others.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::session::added::{Added, BUCKETS};
 
-/// As [`Added`]; one writer, so that a load and a store do for an addition.
+/// Like [`Added`], but with a single writer, so that a load and a store are enough for an addition.
 #[derive(Debug)]
 pub(super) struct Counting {
     counts: [AtomicU64; BUCKETS],

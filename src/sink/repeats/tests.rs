@@ -3,7 +3,7 @@ use crate::session::record::Verdict;
 use crate::session::record::dialect::openclaw::OpenClawFacts;
 use crate::verdict;
 
-/// An ending of this rule, of this client.
+/// An ending by this rule, of this client.
 fn ending(rule: &str, client: &str, number: u128) -> Arc<SessionRecord> {
     let mut record = SessionRecord {
         id: uuid::Uuid::from_u128(number),
@@ -28,7 +28,7 @@ fn with(
     Arc::new(record)
 }
 
-/// How many of this many endings have a record of their own.
+/// How many of `count` endings get a record of their own.
 fn alone(joiner: &mut Joiner, record: &Arc<SessionRecord>, count: usize, now: Instant) -> usize {
     (0..count).filter(|_| joiner.admit(record, now)).count()
 }
@@ -132,9 +132,9 @@ fn many_clients_have_one_budget_and_one_record() {
         recorded += u64::from(joiner.admit(&record, start));
         assert!(joiner.clients <= MAX_CLIENTS);
     }
-    // The first of each that is told apart, and what all have together.
+    // The first ending of each client that is told apart, and the budget of all clients together.
     assert_eq!(recorded, 1024 + 200);
-    // Another rule is not touched by it.
+    // Another rule is not affected.
     assert!(joiner.admit(&ending("b", "192.0.2.1:5", 2), start));
     let last = rest(&mut joiner);
     assert_eq!(last.len(), 1);
@@ -148,8 +148,8 @@ fn many_clients_have_one_budget_and_one_record() {
     assert!(joiner.clients < 10, "{}", joiner.clients);
 }
 
-/// What a few addresses do takes nothing of what the others fail of: not of a stranger's refusals, nor of
-/// tunnels to a gateway whose application is not known.
+/// A few addresses cannot use up the budget for the first endings of others: neither for a
+/// stranger's refusals, nor for tunnels to a gateway whose application is not known.
 #[test]
 fn a_few_clients_cannot_wash_out_the_first_ending_of_another() {
     for phase in [Phase::Admission, Phase::Open] {
@@ -171,7 +171,8 @@ fn a_few_clients_cannot_wash_out_the_first_ending_of_another() {
             let client = of(&format!("198.51.100.{host}:1"), 2);
             assert_eq!(alone(&mut joiner, &client, 3, start), 1, "{host}");
         }
-        // Control: what went on a minute ago is no first one, and what comes after hours is.
+        // Control: an ending that continued a minute ago is not a first one, and one after hours
+        // is.
         let minute = start + Duration::from_mins(1);
         flood(&mut joiner, minute);
         let client = of("198.51.100.1:1", 3);
@@ -183,7 +184,7 @@ fn a_few_clients_cannot_wash_out_the_first_ending_of_another() {
     }
 }
 
-/// A flood of addresses that goes on for hours: what it can have recorded stays bounded.
+/// A flood of addresses that goes on for hours: the number of its records stays bounded.
 #[test]
 fn first_endings_are_bounded_as_well() {
     let (mut joiner, start) = (Joiner::default(), Instant::now());
@@ -223,7 +224,7 @@ fn what_the_application_let_in_is_joined_far_later_and_never_across_clients() {
         recorded += alone(&mut joiner, &record, 20, now);
     }
     assert_eq!(recorded, 256 * 20);
-    // Nor do they take anything of what is for strangers' first endings.
+    // Nor do they use the budget for the first endings of strangers.
     assert_eq!(joiner.rules[&Kind::Websocket]["a"].firsts.used, ONE);
     assert_eq!(
         alone(&mut joiner, &admitted("198.51.100.1:1"), 1000, now),

@@ -120,12 +120,12 @@ fn shares_a_name(one: &Leaf, other: &Leaf) -> bool {
 /// Checks hourly for certificates that have reached the next stage before expiry, and logs a
 /// warning; never returns. Stages already reached at the start have been reported.
 pub(crate) async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
-    let mut told = ReportedStages::default();
-    told.news(&listeners, Timestamp::now());
+    let mut reported = ReportedStages::default();
+    reported.news(&listeners, Timestamp::now());
     let mut every = tokio::time::interval(EVERY);
     loop {
         every.tick().await;
-        for line in told.news(&listeners, Timestamp::now()) {
+        for line in reported.news(&listeners, Timestamp::now()) {
             tracing::warn!("{line}");
         }
     }
@@ -215,8 +215,8 @@ mod tests {
         let leaves = Leaves::new(vec![leaf("aa", KeyKind::Ecdsa, &["gw.example"])]);
         let place = ListenAddr::Tcp(([127, 0, 0, 1], 8443).into());
         let listeners = [(place, leaves.clone())];
-        let mut told = ReportedStages::default();
-        let mut at = |time: &str| told.news(&listeners, time.parse().unwrap());
+        let mut reported = ReportedStages::default();
+        let mut at = |time: &str| reported.news(&listeners, time.parse().unwrap());
         assert!(at("2026-06-01T00:00:00Z").is_empty());
         let first = at("2026-12-20T00:00:00Z");
         assert_eq!(

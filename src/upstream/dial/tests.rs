@@ -33,7 +33,7 @@ fn list(hosts: &[&str]) -> Vec<IpAddr> {
     hosts.iter().map(|host| host.parse().unwrap()).collect()
 }
 
-/// A gateway that has been started again may have another address: the next dial finds it.
+/// A gateway that was restarted may have another address: the next dial finds it.
 #[tokio::test]
 async fn every_dial_asks_for_the_name_anew() {
     let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -105,7 +105,7 @@ async fn a_resolver_that_hangs_is_told_as_such() {
     assert_eq!(failed.facts.dns.unwrap().name, "gateway.test");
 }
 
-/// Requests over the pool follow the name too, as soon as the old connection has ended.
+/// Requests over the pool follow the name too, once the old connection has ended.
 #[tokio::test]
 async fn the_pool_does_not_stay_with_an_address_that_is_gone() {
     use http_body_util::{BodyExt as _, Full};

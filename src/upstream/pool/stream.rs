@@ -1,5 +1,5 @@
-//! Stream of a pooled connection: sensed, and with a short user timeout while a request waits on a
-//! kept connection.
+//! Stream of a pooled connection: observed by a sensor, and with a short user timeout while a
+//! request waits on a kept connection.
 
 use std::io;
 use std::pin::Pin;
@@ -15,24 +15,25 @@ use crate::transport::sensed::Sensed;
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
-/// Limits for how long a peer may acknowledge nothing.
+/// Limits for how long a peer may leave data unacknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// While a request without a body on a kept connection has no byte of an answer.
+    /// Limit while a request without a body on a kept connection has no byte of an answer.
     pub(super) kept: Duration,
-    /// Otherwise.
+    /// Limit at all other times.
     pub(super) usual: Duration,
 }
 
-/// Set when a kept connection is used again for a request without a body, until that is written.
+/// Set when a kept connection is reused for a request without a body, until the request is written.
 pub(super) type Again = Arc<AtomicBool>;
 
 /// A connection of the pool.
 ///
-/// A kept connection whose peer has vanished takes the next request and never answers. The kernel finds
-/// that by what is not acknowledged, and a peer that is only slow acknowledges: so the user timeout is
-/// short from the request to the first byte of its answer. With a body it is as usual: Linux also counts
-/// the time for which a peer acknowledges and reads nothing, and a gateway may pause an upload.
+/// A kept connection whose peer has vanished takes the next request and never answers. The kernel
+/// detects that by missing acknowledgements; a peer that is only slow does acknowledge. So the user
+/// timeout is short from the request to the first byte of its answer. With a body, the usual
+/// timeout applies: Linux also counts the time during which a peer acknowledges but does not read,
+/// and a gateway may pause an upload.
 #[derive(Debug)]
 pub(super) struct PooledStream {
     sensor: Sensor,

@@ -12,18 +12,19 @@ use crate::config::{self, Overrides};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A pool in front of a gateway that gives each connection these answers, one per request, accepts
-/// one more request, and closes. It reports each request: the connection and the request line.
+/// A pool in front of a gateway that sends these answers on each connection, one per request,
+/// accepts one more request, and closes. It reports each request: the connection and the request
+/// line.
 async fn pool(
     plan: &'static [&'static [&'static str]],
 ) -> (Pool<Full<Bytes>>, mpsc::UnboundedReceiver<(usize, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::unbounded_channel();
+    let (report, reports) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         for (number, answers) in plan.iter().enumerate() {
             let (mut tcp, _) = listener.accept().await.unwrap();
-            let tell = tell.clone();
+            let report = report.clone();
             tokio::spawn(async move {
                 for answer in answers.iter().map(Some).chain([None]) {
                     let mut head = vec![0; 1024];
@@ -33,7 +34,7 @@ async fn pool(
                     if line.is_empty() {
                         return;
                     }
-                    tell.send((number, line)).unwrap();
+                    report.send((number, line)).unwrap();
                     let Some(answer) = answer else { return };
                     tcp.write_all(answer.as_bytes()).await.unwrap();
                     if !answer.contains("\r\n\r\n") {
@@ -47,7 +48,7 @@ async fn pool(
     let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
     let limit = Duration::from_secs(5);
     let dialler = Dialler::new(config.gateway(), limit, config.tcp(), None).unwrap();
-    (Pool::new(dialler), told)
+    (Pool::new(dialler), reports)
 }
 
 fn request(method: Method, body: &'static str) -> Request<Full<Bytes>> {
@@ -58,8 +59,8 @@ fn request(method: Method, body: &'static str) -> Request<Full<Bytes>> {
 }
 
 /// Result of a request, and the connections that it went out on: `k` for a kept one, `n` for a new
-/// one, `r` between them. When this returns, the connection is back in the pool, if it is to be
-/// kept.
+/// one, `r` for a retry in between. When this returns, the connection is back in the pool if it is
+/// to be kept.
 async fn ask(
     pool: &Pool<Full<Bytes>>,
     method: Method,
@@ -102,14 +103,14 @@ async fn until_kept(pool: &Pool<Full<Bytes>>) {
 #[tokio::test]
 async fn what_a_kept_connection_did_not_answer_goes_out_once_more() {
     for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE] {
-        let (pool, mut told) = pool(&[&[OK], &["HTTP/1.1 204 No Content\r\n\r\n"]]).await;
+        let (pool, mut reports) = pool(&[&[OK], &["HTTP/1.1 204 No Content\r\n\r\n"]]).await;
         assert!(matches!(ask(&pool, Method::GET, "").await, (Ok(200), steps) if steps == "n"));
         let (answer, steps) = ask(&pool, method.clone(), "").await;
         assert_eq!((answer.unwrap(), steps.as_str()), (204, "krn"), "{method}");
         let line = format!("{method} / HTTP/1.1");
-        assert_eq!(told.recv().await.unwrap().0, 0);
-        assert_eq!(told.recv().await.unwrap(), (0, line.clone()));
-        assert_eq!(told.recv().await.unwrap(), (1, line));
+        assert_eq!(reports.recv().await.unwrap().0, 0);
+        assert_eq!(reports.recv().await.unwrap(), (0, line.clone()));
+        assert_eq!(reports.recv().await.unwrap(), (1, line));
     }
 }
 
@@ -120,7 +121,7 @@ async fn what_may_have_done_something_does_not() {
         (Method::PATCH, ""),
         (Method::PUT, "body"),
     ] {
-        let (pool, mut told) = pool(&[&[OK], &[OK]]).await;
+        let (pool, mut reports) = pool(&[&[OK], &[OK]]).await;
         ask(&pool, Method::GET, "").await.0.unwrap();
         let (answer, steps) = ask(&pool, method.clone(), body).await;
         let error = answer.unwrap_err();
@@ -135,9 +136,9 @@ async fn what_may_have_done_something_does_not() {
             "{error}"
         );
         assert_eq!(steps, "k", "{method}");
-        told.recv().await.unwrap();
-        assert_eq!(told.recv().await.unwrap().0, 0);
-        assert!(told.try_recv().is_err());
+        reports.recv().await.unwrap();
+        assert_eq!(reports.recv().await.unwrap().0, 0);
+        assert!(reports.try_recv().is_err());
     }
 }
 

@@ -1,5 +1,5 @@
-//! Advice about credentials: which source counts, what an odd form means, how to compare a fingerprint
-//! with the gateway's own value.
+//! Advice about credentials: which source takes precedence, what an odd form means, how to compare
+//! a fingerprint with the gateway's own value.
 
 use super::skew::Release;
 use crate::session::credential::{CHECK_RECIPE, Credential, Shape};
@@ -38,7 +38,7 @@ impl View<'_> {
     }
 }
 
-/// What is odd about a value and how to correct it; the worst first.
+/// The oddity of a value and how to correct it; the worst first.
 #[must_use]
 pub(crate) fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
     const FORMS: [(Shape, &str, &str); 8] = [
@@ -115,8 +115,9 @@ pub(crate) fn inner_that_works(view: &View<'_>, credential: &Credential) -> Opti
     )))
 }
 
-/// A fingerprint that `wstap fingerprint` can make again, and that is safe to paste. Under a key that
-/// lives as long as the tap nothing can be compared; a record from a file may hold anything.
+/// A fingerprint that `wstap fingerprint` can reproduce, and that is safe to paste. One made with a
+/// key that exists only while the tap runs cannot be compared; a record from a file may hold
+/// anything.
 #[must_use]
 pub(crate) fn comparable(fingerprint: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-');

@@ -5,7 +5,7 @@ use crate::session::record::dialect::openclaw::{DialectError, OpenClawFacts, com
 use crate::verdict::view::{Decisive, View};
 
 impl<'a> View<'a> {
-    /// What both ends said, if their messages were read as those of `OpenClaw`.
+    /// The messages of both ends, if they were read as those of `OpenClaw`.
     #[must_use]
     pub fn openclaw(&self) -> Option<&'a OpenClawFacts> {
         self.record().dialect.as_ref()?.openclaw()

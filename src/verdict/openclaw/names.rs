@@ -9,7 +9,7 @@ use crate::verdict::view::View;
 /// The first release under the name `OpenClaw`.
 const RENAMED: Release = Release(2026, 1, 29);
 
-/// `policy.maxPayload` of the predecessor. Every release under the new name has 25 MiB.
+/// `policy.maxPayload` of the predecessor. Every release under the new name has 25 MiB instead.
 const MAX_PAYLOAD: u64 = 512 * 1024;
 
 /// Each name and its predecessor's, in the order of replacement.
@@ -42,7 +42,7 @@ impl View<'_> {
     pub fn names(&self) -> Names {
         let is_old = match self.gateway_release() {
             Some(release) => release < RENAMED,
-            // It calls itself "dev".
+            // Its version is "dev".
             None => self.gateway_max_payload() == Some(MAX_PAYLOAD),
         };
         if is_old {
@@ -62,7 +62,7 @@ impl View<'_> {
 }
 
 impl Names {
-    /// Our text, with these names put in.
+    /// Our text, with these names inserted.
     #[must_use]
     pub fn apply(self, text: String) -> String {
         match self {

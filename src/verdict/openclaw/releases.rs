@@ -21,8 +21,8 @@ pub enum NeedsSecureContext {
 }
 
 impl View<'_> {
-    /// See `NeedsSecureContext`: by the page's own version, else by the version of the gateway,
-    /// which serves the page.
+    /// See `NeedsSecureContext`: decided by the page's own version, else by the version of the
+    /// gateway, which serves the page.
     #[must_use]
     pub fn needs_secure_context(&self) -> NeedsSecureContext {
         match self.client_release().or_else(|| self.gateway_release()) {
@@ -33,13 +33,12 @@ impl View<'_> {
     }
 
     /// Whether the answer to the upgrade is exactly the refusal of Node's `ws` library while its server is closing,
-    /// which `OpenClaw` before 2026.8 sends while it stops. A gateway that is known to be newer has a message of its
-    /// own.
+    /// which `OpenClaw` before 2026.8 sends while it stops. A newer gateway has its own message.
     #[must_use]
     pub fn library_closes(&self) -> bool {
-        /// Its head has exactly these fields, in this order.
+        /// The answer's head has exactly these fields, in this order.
         const HEAD: [&str; 3] = ["connection", "content-type", "content-length"];
-        /// The first release with words of its own.
+        /// The first release with its own message.
         const OWN_WORDS: Release = Release(2026, 8, 0);
         if !self.refused_with(BodyKind::LibraryClosing) || self.status() != Some(503) {
             return false;

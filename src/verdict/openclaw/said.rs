@@ -1,9 +1,9 @@
-//! What an `OpenClaw` gateway said when it refused: in its answer to `connect`, in the reason of
-//! its Close, or both.
+//! The message of an `OpenClaw` gateway that refused: its answer to `connect`, the reason of its
+//! Close, or both.
 //!
 //! Gateway versions differ in texts and limits, so `details.code` counts first. The beginning of
-//! the text counts only where there is no code, or none that is known: reasons are cut after 120
-//! bytes and their hints differ from client to client.
+//! the text counts only if there is no known code: reasons are cut after 120 bytes and their hints
+//! differ from client to client.
 
 use crate::session::party::Leg;
 use crate::session::record::CloseSeen;
@@ -11,7 +11,7 @@ use crate::session::record::dialect::openclaw::{DialectError, sends};
 use crate::session::text::PeerText;
 use crate::verdict::view::{Decisive, View, short};
 
-/// Every `details.code` that some rule asks for (gateway 2026.9.6).
+/// Every `details.code` that some rule matches (gateway 2026.9.6).
 pub(crate) const CODES: [&str; 33] = [
     "AUTHENTICATED_PROFILE_UNAVAILABLE",
     "AUTH_BOOTSTRAP_TOKEN_INVALID",
@@ -56,7 +56,7 @@ pub struct GatewayRefusal<'a> {
 }
 
 impl<'a> View<'a> {
-    /// What the gateway said, when that is the decisive fact and the dialect is `OpenClaw`'s.
+    /// The gateway's refusal, if it is the decisive fact and the dialect is `OpenClaw`'s.
     #[must_use]
     pub fn said(&self) -> Option<GatewayRefusal<'a>> {
         if !self.is_openclaw() {
@@ -73,8 +73,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the gateway said, when it has one of these codes, or (without a known code) begins
-    /// with one of these texts.
+    /// The gateway's refusal, if it has one of these codes, or (without a known code) begins with
+    /// one of these texts.
     #[must_use]
     pub fn refused(&self, codes: &[&str], prefixes: &[&str]) -> Option<GatewayRefusal<'a>> {
         self.said().filter(|said| said.is(codes, prefixes))
@@ -82,9 +82,9 @@ impl<'a> View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// What the gateway said when the shared token is another one. Gateways of 2026.2 call every wrong
-    /// token of a client with a device a wrong *device* token, without a code: what the client sent shows
-    /// which it was.
+    /// The gateway's refusal of a wrong shared token. Gateways of 2026.2 call every wrong token of
+    /// a client with a device a wrong *device* token, without a code: the client's own message
+    /// shows which one it was.
     #[must_use]
     pub fn token_refused(&self) -> Option<GatewayRefusal<'a>> {
         let said = self.refused(
@@ -94,7 +94,7 @@ impl<'a> View<'a> {
         said.or_else(|| self.said().filter(|said| self.calls_it_device_token(said)))
     }
 
-    /// The gateway speaks of a device token, and the client sent the shared one alone.
+    /// The gateway speaks of a device token, but the client sent only the shared one.
     #[must_use]
     pub fn calls_it_device_token(&self, said: &GatewayRefusal<'_>) -> bool {
         let sent = |key| sends(&self.auth, key);
@@ -143,13 +143,13 @@ impl<'a> GatewayRefusal<'a> {
         })
     }
 
-    /// Whether the message or the Close's reason holds this.
+    /// Whether the message or the Close's reason contains this text.
     #[must_use]
     pub fn holds(&self, needle: &str) -> bool {
         self.texts().any(|text| text.as_str().contains(needle))
     }
 
-    /// The error object, where there was an answer.
+    /// The error object, if there was an answer.
     #[must_use]
     pub fn error(&self) -> Option<&'a DialectError> {
         self.error
@@ -161,7 +161,7 @@ impl<'a> GatewayRefusal<'a> {
         Some(self.close?.code?.0)
     }
 
-    /// The gateway's own words, in quotes and cut for a sentence.
+    /// The gateway's own words, quoted and shortened for a sentence.
     #[must_use]
     pub fn words(&self) -> String {
         self.texts()

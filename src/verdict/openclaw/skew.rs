@@ -1,4 +1,4 @@
-//! Which of client and gateway is older, where they do not understand each other.
+//! Decides whether client or gateway is older, if they do not understand each other.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::verdict::view::{View, fact, short};
 pub struct Release(pub u16, pub u16, pub u16);
 
 impl Release {
-    /// `None` for `dev` and other names that tell no release.
+    /// `None` for `dev` and other versions that do not name a release.
     #[must_use]
     pub fn of(version: &str) -> Option<Self> {
         let mut parts = version.split('-').next()?.split('.');
@@ -34,27 +34,27 @@ pub enum Older {
     Gateway,
 }
 
-/// What is known of a skew.
+/// A skew between the versions of client and gateway.
 #[derive(Clone, Debug)]
 pub struct Skew {
-    /// Which of the two is older; `None` where nothing shows it.
+    /// Which of the two is older; `None` if nothing shows it.
     pub older: Option<Older>,
-    /// Both are of one release: no skew explains anything.
+    /// Both are of the same release, so there is no skew.
     pub is_none: bool,
     /// How sure the direction is.
     pub confidence: Confidence,
-    /// What shows it.
+    /// The evidence for it.
     pub because: Option<Evidence>,
 }
 
 impl View<'_> {
-    /// The gateway's release, where its version names one.
+    /// The gateway's release, if its version names one.
     #[must_use]
     pub fn gateway_release(&self) -> Option<Release> {
         Release::of(self.gateway_version()?.as_str())
     }
 
-    /// The client's release, where it names one.
+    /// The client's release, if it names one.
     #[must_use]
     pub fn client_release(&self) -> Option<Release> {
         Release::of(self.client_version()?.as_str())
@@ -93,7 +93,7 @@ impl View<'_> {
                 ),
             },
             (None, None) => {
-                "the gateway's version is not known: it tells it only to sessions that it lets in"
+                "the gateway's version is not known: it reports it only to sessions that it lets in"
                     .to_owned()
             }
         };
@@ -110,7 +110,7 @@ impl View<'_> {
             .is_some_and(|id| id.as_str().ends_with("control-ui"))
     }
 
-    /// By both versions; `None` where one of them names no release.
+    /// Compares both versions; `None` if one of them names no release.
     #[must_use]
     pub fn skew_of_versions(&self) -> Option<Skew> {
         let (client, gateway) = (self.client_release()?, self.gateway_release()?);
@@ -123,7 +123,7 @@ impl View<'_> {
                 Ordering::Greater => Some(Older::Gateway),
             },
             is_none: client == gateway,
-            // The gateway may have been updated since it told another session.
+            // The gateway may have been updated since it reported its version to another session.
             confidence: if is_own {
                 Confidence::Certain
             } else {
@@ -133,9 +133,9 @@ impl View<'_> {
         })
     }
 
-    /// By an error of the schema that connect requests are held against. What it says of a release has
-    /// less weight than versions that are known: properties are taken away, too, and a program of somebody's own
-    /// may send what no release knows.
+    /// Infers the skew from an error of the schema for connect requests. It has less weight than
+    /// known versions: properties are removed from the schema, too, and a custom program may send
+    /// properties that no release knows.
     #[must_use]
     pub fn skew_of_connect(&self, complaint: &str) -> Skew {
         let by_complaint = self.skew_of_complaint(complaint, Confidence::Possible);
@@ -145,7 +145,8 @@ impl View<'_> {
         }
     }
 
-    /// By the error of a request. People write requests by hand, so that the versions have to say the same.
+    /// Infers the skew from the error of a request. People also write requests by hand, so the
+    /// versions have to agree with it.
     #[must_use]
     pub fn skew_of_request(&self, complaint: &str) -> Skew {
         let by_complaint = self.skew_of_complaint(complaint, Confidence::Possible);
@@ -163,7 +164,7 @@ impl View<'_> {
 
     fn skew_of_complaint(&self, complaint: &str, confidence: Confidence) -> Skew {
         let version = self.client_version();
-        // A program of its own, with its own versions.
+        // A program with its own versions.
         let is_foreign = version.is_some_and(|version| {
             Release::of(version.as_str()).is_none() && version.as_str() != "dev"
         });
@@ -180,7 +181,8 @@ impl View<'_> {
         }
     }
 
-    /// By the protocol version that the gateway expects, which it tells whenever that is the reason.
+    /// Infers the skew from the protocol version that the gateway expects, which it reports
+    /// whenever that is the reason.
     #[must_use]
     pub fn skew_of_protocol(&self) -> Option<Skew> {
         let dialect = self.openclaw()?;
@@ -217,7 +219,7 @@ impl Skew {
         }
     }
 
-    /// What to do about it, and who has to. `otherwise` is for a direction that is not known.
+    /// Adds the next action, and who has to act. `otherwise` is for an unknown direction.
     #[must_use]
     pub fn mend(&self, view: &View<'_>, finding: Finding, otherwise: Option<String>) -> Finding {
         let mut finding = finding.because(self.because.clone());
@@ -264,7 +266,8 @@ fn is_plain(version: &str) -> bool {
     version.len() <= 32 && version.chars().all(plain)
 }
 
-/// Which one is older, by an error of the gateway's schema. One that says both says neither.
+/// Which one is older, according to an error of the gateway's schema; `None` if the error points to
+/// both.
 fn older_by_complaint(complaint: &str) -> Option<Older> {
     const UNKNOWN: [&str; 4] = [
         "unexpected property",
@@ -282,8 +285,8 @@ fn older_by_complaint(complaint: &str) -> Option<Older> {
 }
 
 impl<'a> GatewayRefusal<'a> {
-    /// `at /device/nonce: must not have fewer than 1 characters`: what the gateway's schema found in the
-    /// connect request.
+    /// The schema error of the connect request: `at /device/nonce: must not have fewer than 1
+    /// characters`.
     #[must_use]
     pub fn schema_fault(&self) -> Option<&'a str> {
         let message = self.error()?.message.as_ref()?;

@@ -19,7 +19,7 @@ pub(super) const DENIED: &[Step] = &[
         "tap.denied.per_client",
         "tap.denied.remote_as_local",
     ],
-    // A key of our policy refused it, whether or not we were shutting down.
+    // A key of our policy, in the step above, refuses whether or not we are shutting down.
     &["tap.drain.request"],
     // Any other key of our policy.
     &["tap.denied.policy"],
@@ -27,8 +27,8 @@ pub(super) const DENIED: &[Step] = &[
 
 /// See [`Stage::Passthrough`](super::Stage::Passthrough).
 pub(super) const PASSTHROUGH: &[Step] = &[
-    // The alert internal_error names a fault of the gateway itself. Every other alert of it is about
-    // what the client offered.
+    // The alert internal_error means a fault of the gateway itself. All its other alerts are about
+    // the client's offer.
     &["gateway.fault.passed_tls"],
     &["client.fault.passed_tls"],
     &["client.fault.passed_to_plain"],
@@ -42,14 +42,14 @@ pub(super) const PASSTHROUGH: &[Step] = &[
     &["gateway.silent.passed"],
     &["client.left.passed"],
     &["gateway.left.passed"],
-    // Matches whatever passed unread.
+    // Matches any connection that passed unread.
     &["ok.passed"],
 ];
 
 /// See [`Stage::Connection`](super::Stage::Connection).
 pub(super) const CONNECTION: &[Step] = &[
-    // The PROXY header comes before TLS and HTTP. If it is missing, cut or unexpected, what follows is
-    // not what it looks like.
+    // The PROXY header comes before TLS and HTTP. If it is missing, cut or unexpected, the bytes
+    // after it may be misleading.
     &["tap.timeout.proxy_header"],
     &["hop.fault.proxy_header", "hop.fault.proxy_header_missing"],
     &["hop.fault.proxy_header_unexpected"],
@@ -57,8 +57,8 @@ pub(super) const CONNECTION: &[Step] = &[
     // a health check.
     &["tap.certificate.name"],
     &["tap.certificate.untrusted"],
-    // A browser's spare connection is no stuck client, and a client that sent nothing is not one that
-    // is slow with its request head.
+    // A browser's spare connection is not a stuck client, and a client that sent nothing is not
+    // slow with its request head.
     &["probe.spare"],
     &["tap.timeout.silent_client"],
     &[
@@ -84,11 +84,11 @@ pub(super) const CONNECTION: &[Step] = &[
         "tap.certificate.unsupported",
         "tap.fault.certificate",
     ],
-    // The alerts that have several.
+    // The alerts that have several meanings.
     &["client.fault.not_tls", "tap.certificate.refused"],
     &["client.fault.tls_broken_early"],
-    // `client.left.tls` only here: after an alert or a wrong protocol a client leaves, too, and that is
-    // not the cause.
+    // `client.left.tls` comes only here: a client also leaves after an alert or a wrong protocol,
+    // and then leaving is not the cause.
     &[
         "client.fault.ambiguous",
         "client.fault.http2",
@@ -100,7 +100,7 @@ pub(super) const CONNECTION: &[Step] = &[
         "client.fault.upgrade_http10",
         "client.left.tls",
     ],
-    // Any other refused head, also if the client was gone before we could answer.
+    // Any other refused head, even if the client was gone before we could answer.
     &["client.fault.malformed"],
     &["client.left.request_head"],
     // Any other failed TLS handshake.
@@ -109,8 +109,8 @@ pub(super) const CONNECTION: &[Step] = &[
 
 /// See [`Stage::Dial`](super::Stage::Dial).
 pub(super) const DIAL: &[Step] = &[
-    // A proxy of the environment, or a limit of the tap's own host: the gateway was never asked, so
-    // that nothing may blame it.
+    // A proxy of the environment, or a limit of the tap's own host: the gateway was never
+    // contacted, so no rule may blame it.
     &[
         "hop.fault.proxy_login",
         "hop.fault.proxy_refused",
@@ -158,7 +158,7 @@ pub(super) const DIAL: &[Step] = &[
         "gateway.unreachable.unreachable",
         "gateway.unreachable.wants_tls",
     ],
-    // A client that gives up after a long dial is right to: before `client.left.dial`.
+    // A client that gives up after a long dial is not at fault: before `client.left.dial`.
     &["gateway.unreachable.no_answer"],
     // Any other error.
     &["gateway.unreachable.other"],
@@ -168,10 +168,10 @@ pub(super) const DIAL: &[Step] = &[
 
 /// See [`Stage::Answer`](super::Stage::Answer).
 pub(super) const ANSWER: &[Step] = &[
-    // A loop is found by its status, whichever server says so: before `hop.fault.foreign_answer`.
+    // A loop is recognised by its status, whichever server sends it: before
+    // `hop.fault.foreign_answer`.
     &["hop.fault.loop"],
-    // Upgrade was lost in front of us. What came back because of that is not the fault of a proxy behind
-    // us.
+    // Upgrade was lost in front of us. The resulting answer is not the fault of a proxy behind us.
     &["hop.fault.upgrade_stripped"],
     // Bodies that only one cause has.
     &[
@@ -184,8 +184,8 @@ pub(super) const ANSWER: &[Step] = &[
         "gateway.refused.attribution_proxy",
         "hop.fault.upgrade_stripped_behind",
     ],
-    // A spoilt handshake with the marks of a proxy is the proxy's; without them, in the next step, it is
-    // the gateway's.
+    // A broken handshake with the marks of a proxy is the proxy's fault; without them, in the next
+    // step, it is the gateway's.
     &[
         "gateway.refused.service_unavailable",
         "hop.fault.accept_key",
@@ -206,13 +206,13 @@ pub(super) const ANSWER: &[Step] = &[
     ],
     // The page says what is wrong with the proxy's upstream: before `hop.fault.bad_gateway`.
     &["hop.fault.upstream_scheme"],
-    // Envoy's bare 403 is about upgrades and wants no login: before `hop.fault.login`.
+    // Envoy's bare 403 is about upgrades and does not ask for a login: before `hop.fault.login`.
     &["hop.fault.upgrade_not_enabled"],
     // Statuses that have one meaning, before `hop.fault.foreign_answer` takes the rest.
     &["hop.fault.rate_limited"],
     &["hop.fault.login", "hop.fault.redirect"],
     &["hop.fault.too_large"],
-    // A proxy's 502 to a plain request says nothing of the gateway: before `http.error.server`.
+    // A proxy's 502 to a plain request says nothing about the gateway: before `http.error.server`.
     &[
         "gateway.refused.upgrade_failed",
         "hop.fault.bad_gateway",
@@ -223,11 +223,11 @@ pub(super) const ANSWER: &[Step] = &[
     &["hop.fault.foreign_answer"],
     // Any other error in answer to a plain request.
     &["http.error.client", "http.error.server"],
-    // Many cancelled attempts say more than one does.
+    // Many cancelled attempts say more than a single one.
     &["client.left.again"],
     &["client.left.dial"],
     &["client.left.upgrade"],
-    // The gateway cut its answer short, so that the client had nothing to wait for: before
+    // The gateway cut its answer short, so the client had nothing to wait for: before
     // `client.left.answer`.
     &["gateway.left.answer"],
     &["client.left.answer"],

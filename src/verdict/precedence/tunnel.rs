@@ -1,17 +1,17 @@
-//! The steps of the stages about the tunnel, and of what ended well.
+//! The steps of the stages about the tunnel, and of the last stage.
 
 use super::step::Step;
 
 /// See [`Stage::Refusal`](super::Stage::Refusal).
 pub(super) const REFUSAL: &[Step] = &[
-    // A credential in a place where the gateway does not look is not missing, a gateway that starts is
-    // not overloaded, and a device that was let in before is not new.
+    // A credential in a place that the gateway does not read is not missing, a gateway that starts
+    // is not overloaded, and a device that was let in before is not new.
     &[
         "gateway.auth.ignored_place",
         "gateway.lifecycle.starting",
         "gateway.pairing.lost",
     ],
-    // What other sessions showed of a refused token comes before the refusal itself.
+    // The evidence of other sessions about a refused token comes before the refusal itself.
     &["gateway.auth.device_token_as_token"],
     // The gateway let the client in with this Origin before: its list changed, whatever the Origin lacks.
     // Before `gateway.origin.invalid`.
@@ -23,7 +23,7 @@ pub(super) const REFUSAL: &[Step] = &[
         "gateway.protocol.device_signature",
         "gateway.protocol.stale_page",
     ],
-    // With two gateways behind one address nobody changed the token: before
+    // If two gateways share one address, nobody changed the token: before
     // `gateway.auth.token_changed`.
     &["gateway.auth.two_gateways"],
     &["gateway.auth.token_changed"],
@@ -69,7 +69,7 @@ pub(super) const REFUSAL: &[Step] = &[
     // After `gateway.auth.identity_header`, whose code names the missing header: this one knows only that
     // the identity was not accepted, and the reasons of both begin alike.
     &["gateway.auth.trusted_proxy"],
-    // The first message was no connect; after the codes, which say more.
+    // The first message was not connect; after the codes, which say more.
     &["gateway.protocol.not_connect", "gateway.protocol.not_json"],
     // General codes.
     &["gateway.auth.access_denied"],
@@ -82,8 +82,8 @@ pub(super) const REFUSAL: &[Step] = &[
 
 /// See [`Stage::Close`](super::Stage::Close).
 pub(super) const CLOSE: &[Step] = &[
-    // A lost network looks like a silent peer: before all rules about silence. A message that was too
-    // large for the path explains the loss.
+    // A lost network looks like a silent peer, so this comes before all rules about silence. A
+    // message that was too large for the path explains the loss.
     &["network.cut.large_messages"],
     // Another protocol has no handshake that could be late: before the rules that miss one.
     &["gateway.silent.not_openclaw"],
@@ -93,12 +93,12 @@ pub(super) const CLOSE: &[Step] = &[
         "network.cut.gateway",
         "network.cut.gateway_unanswered",
     ],
-    // The other end, or our timer, gave up because of the loss. Both legs may stall at once, as
-    // when the tap's own host loses its network: then one of them has to be named.
+    // The other end, or our timer, gave up because of the loss. Both legs may stall at once, for
+    // example when the tap's own host loses its network: then one of them must be named.
     &["network.cut.client_stalled"],
     &["network.cut.gateway_stalled"],
-    // A breach of the protocol explains the Close that answers it. A cap that was met needs no drain as
-    // its reason. Capped scopes explain the scope that is missing.
+    // A breach of the protocol explains the Close that answers it. A cap that was reached does not
+    // need a drain as its reason. Capped scopes explain a missing scope.
     &[
         "channel.scopes_capped",
         "client.fault.violation",
@@ -107,7 +107,7 @@ pub(super) const CLOSE: &[Step] = &[
         "tap.denied.session_bytes",
         "tap.denied.session_rate",
     ],
-    // A Close that breaks the protocol, before the rules that take its code at its word.
+    // A Close that breaks the protocol, before the rules that trust its code.
     &["client.fault.close_frame", "gateway.fault.close_frame"],
     // `channel.locality_lost` explains a missing scope, `gateway.limit.smaller_limit` a message that is
     // too large.
@@ -164,7 +164,7 @@ pub(super) const CLOSE: &[Step] = &[
     ],
     // The general case of `gateway.lifecycle.auth_changed` and its neighbours.
     &["gateway.lifecycle.invalidated"],
-    // The tap itself missed the ticks. The next step only believes what the client says.
+    // The tap itself missed the ticks. The next step relies on the client's claim only.
     &["gateway.silent.ticks"],
     &["client.closed.tick_timeout"],
     &["client.closed.connect_failed"],
@@ -191,16 +191,16 @@ pub(super) const TRANSPORT: &[Step] = &[
         "gateway.lifecycle.lost_in_restart",
         "gateway.lifecycle.lost_in_stop",
     ],
-    // The proxy that took the subprotocol out is the cause of the client's leaving.
+    // The proxy that removed the subprotocol is the reason why the client left.
     &["hop.fault.subprotocol_stripped"],
-    // A client that did not get its subprotocol is no probe.
+    // A client that did not get its subprotocol is not a probe.
     &["client.left.subprotocol"],
     &["gateway.lifecycle.crash", "probe.websocket"],
-    // Who does not read answers no pings, either: before missed pongs.
+    // A client that does not read does not answer pings, either: before missed pongs.
     &["gateway.limit.slow_consumer"],
     &["gateway.lifecycle.missed_pongs"],
-    // After all that is known to have an end of its own: health checks, missed pongs, slow consumers.
-    // They are as regular as a proxy's timer.
+    // After all endings with a known cause: health checks, missed pongs, slow consumers. They can
+    // be as regular as a proxy's timer.
     &["hop.fault.idle_cadence"],
     &["gateway.left.before_hello"],
     &["gateway.left.mid_frame"],
@@ -220,6 +220,6 @@ pub(super) const TRANSPORT: &[Step] = &[
 /// See [`Stage::Fine`](super::Stage::Fine).
 pub(super) const FINE: &[Step] = &[
     &["ok.http"],
-    // Nothing explains it: an error of ours.
+    // Nothing explains it: our own fault.
     &["tap.fault.unexplained"],
 ];

@@ -20,11 +20,11 @@ pub(super) const RULES: &[Rule] = &[Rule {
     explanation: "The same client address has ended three or more attempts within five minutes \
                   before the gateway's answer, none of its attempts was answered in that time, and \
                   no session of it is open. \
-                  It waits less than the answer takes: where it waited equally long each time, \
-                  that is its own timeout. Whether the gateway is slow or the client impatient \
-                  is shown by what others waited at the same gateway: both times are in the \
-                  evidence. Where nobody was answered, the gateway's address may not answer at \
-                  all and the client only gives up before we do.",
+                  It waits less than the answer takes: if it waited equally long each time, that \
+                  is its own timeout. The waiting times of others at the same gateway show whether \
+                  the gateway is slow or the client impatient: both times are in the evidence. If \
+                  nobody was answered, the gateway's address may not answer at all, and the client \
+                  only gives up before we do.",
     evidence: "the end of the client's connection before an answer, and in the context two or more others of the same client address within five minutes, none that was answered with any status, no open session of it, and no gateway that goes down",
     versions: Versions::Any,
     action: "compare the client's timeout with the time that the gateway takes; raise the former or find out why the gateway takes so long",
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
 fn again(view: &View<'_>) -> Option<Finding> {
     let context = view.record().context.as_ref()?;
     let cancels = context.cancels?;
-    // That is why nobody was answered.
+    // A gateway that goes down explains why nobody was answered.
     if context.going_down.is_some() {
         return None;
     }

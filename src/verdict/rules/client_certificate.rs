@@ -28,8 +28,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client's certificate is not good",
         explanation: "The listener asks for client certificates, and the one that the client showed \
                       cannot be used for that: it is not valid yet, it is for servers only \
-                      (extended key usage), a signature is wrong, or it cannot be read. What it was \
-                      stands in the evidence.",
+                      (extended key usage), a signature is wrong, or it cannot be read. The \
+                      evidence says which.",
         evidence: "a TLS handshake that we ended because of a client certificate, neither expired nor revoked nor of an unknown CA",
         versions: Versions::Any,
         action: "give the client a certificate for client authentication (extended key usage clientAuth), signed by a CA in listeners[].tls.client_auth.ca",
@@ -38,9 +38,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client showed no certificate",
         explanation: "The listener requires client certificates (listeners[].tls.client_auth), and \
-                      the client sent none. In TLS 1.3 the client takes the handshake for complete \
-                      before it hears of it: it reports a connection that was reset or closed, or \
-                      the alert certificate_required.",
+                      the client sent none. In TLS 1.3 the client considers the handshake complete \
+                      before it learns of the refusal: it reports a connection that was reset or \
+                      closed, or the alert certificate_required.",
         evidence: "a TLS handshake that we ended because the client sent no certificate",
         versions: Versions::Any,
         action: "give the client a certificate signed by a CA in listeners[].tls.client_auth.ca; or set client_auth.mode: optional to let clients in without",
@@ -48,9 +48,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The client's certificate is revoked",
-        explanation: "The certificate that the client showed stands in a list of \
-                      listeners[].tls.client_auth.crl, or its CA has no list there: with revocation \
-                      lists there must be one of each CA that signs clients' certificates.",
+        explanation: "The certificate that the client showed is on a revocation list in \
+                      listeners[].tls.client_auth.crl, or its CA has no list there: once \
+                      revocation lists are configured, every CA that signs client certificates \
+                      needs one.",
         evidence: "a TLS handshake that we ended because of a revoked client certificate, or one whose CA has no revocation list",
         versions: Versions::Any,
         action: "give the client a new certificate; if it was not revoked, put the revocation list of its CA into listeners[].tls.client_auth.crl",
@@ -84,7 +85,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The handshake, when it failed by one of these.
+/// The handshake, if it failed for one of these reasons.
 fn failed<'a>(view: &View<'a>, kinds: &[TlsFailureKind]) -> Option<&'a ClientTls> {
     let tls = view.record().client.tls.as_ref()?;
     let kind = tls.failure.as_ref()?.kind?;

@@ -1,4 +1,4 @@
-//! What a client got wrong before anybody could refuse it: TLS, HTTP, WebSocket frames.
+//! Faults of the client in the protocols themselves: TLS, HTTP, WebSocket frames.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client sent a Close frame with a code that RFC 6455 reserves (such as \
                       1005 or 1006, which exist only in an end's own view) or that is out of range. \
                       Gateways answer with 1002.",
-        evidence: "a Close of the client with a code that must not stand on the wire",
+        evidence: "a Close of the client with a code that must not be sent",
         versions: Versions::Any,
         action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
         ..fault("client.fault.close_code", close_code)
@@ -64,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "TLS could not be agreed with the client",
-        explanation: "The TLS handshake failed and not because of our certificate: no version, \
+        explanation: "The TLS handshake failed, but not because of our certificate: no version, \
                       cipher suite, key exchange group or signature scheme in common (we speak TLS \
                       1.3, and 1.2 unless tls.min_version forbids it), or a broken handshake: \
                       bytes that changed on the way, or that are no TLS. \
@@ -129,7 +129,7 @@ fn alpn(view: &View<'_>) -> Option<Finding> {
     let found = Finding::new(Confidence::Certain, summary);
     let found = found.because(offered.into_iter().chain([said]));
     Some(if h2 {
-        // We speak it unless we were told not to.
+        // We speak h2 unless the configuration disables it.
         found.next(
             "set `http2: { enabled: true }` in wstap's configuration, or let the client offer \
              http/1.1 as well",

@@ -14,10 +14,10 @@ const fn fault(id: &'static str, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "Malformed HTTP/2",
-        explanation: "What the client sent on an HTTP/2 connection breaks RFC 9113: no preface, \
+        explanation: "The client's bytes on an HTTP/2 connection break RFC 9113: no preface, \
                       frames out of place, a header that only HTTP/1 has, a body of another length \
-                      than announced, or an extended CONNECT although http2.websocket is off. Where \
-                      one request is at fault its stream was reset or got a 400; where the \
+                      than announced, or an extended CONNECT although http2.websocket is off. \
+                      If one request is at fault, its stream was reset or got a 400; if the \
                       connection is, it was ended with GOAWAY. Nothing of it was passed on.",
         evidence: "a request or a connection that was refused as no valid HTTP/2; the evidence names what was wrong",
         versions: Versions::Any,
@@ -29,8 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "On one HTTP/2 connection the client opened requests and reset them before \
                       they were answered, more than a hundred and more than half of all, or it sent \
                       so many malformed ones or so many frames without end that the connection was \
-                      ended with GOAWAY ENHANCE_YOUR_CALM. That is how servers are kept busy for \
-                      nothing (CVE-2023-44487, \"rapid reset\", and the flood of CONTINUATION frames).",
+                      ended with GOAWAY ENHANCE_YOUR_CALM. That is a denial-of-service attack \
+                      (CVE-2023-44487, \"rapid reset\", and the flood of CONTINUATION frames).",
         evidence: "an HTTP/2 connection that the tap ended with ENHANCE_YOUR_CALM",
         versions: Versions::Any,
         action: "look at who connects here; if it goes on, keep the address out with a firewall, or lower limits.per_client",
@@ -74,7 +74,7 @@ fn found(view: &View<'_>, refused: &RefusedHead, summary: String) -> Finding {
         .because(view.end_evidence(Leg::Client))
 }
 
-/// What had come on the connection.
+/// Counts of the streams on the connection.
 fn counted(view: &View<'_>) -> Option<Evidence> {
     let http2 = view.client.http2.as_ref()?;
     let what = [

@@ -13,7 +13,8 @@ use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, at, fact, human_bytes, human_ms};
 
-/// A rule of this family: they differ in when they are asked and what they look for.
+/// A rule of this family. The rules differ in their place in the precedence and in the facts that
+/// they look for.
 const fn left(id: &'static str, find: Find) -> Rule {
     Rule::of(id, Class::ClientLeft, Party::Client, ActOn::Client, find)
 }
@@ -30,8 +31,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The client left before the gateway accepted it",
-        explanation: "The tunnel was open and the application had not said hello yet when the \
-                      client's connection ended without a Close. The gateway had not refused \
+        explanation: "The tunnel was open and the application had not accepted the client yet when \
+                      the client's connection ended without a Close. The gateway had not refused \
                       anything.",
         evidence: "the end of the client's connection first, without a Close, in the handshake, after it had sent something",
         versions: Versions::Seen,
@@ -41,8 +42,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client changed its mind before the gateway accepted it",
         explanation: "The client ended the tunnel with a normal Close (1000, 1001 or an empty one) \
-                      while the application had not said hello yet. The gateway had not refused \
-                      anything: a page that was left while it loaded, a command that was cancelled.",
+                      before the application had accepted it. The gateway had not refused \
+                      anything: a page that was left while it loaded, a command that was \
+                      cancelled.",
         evidence: "a Close 1000, 1001 or an empty one of the client in the handshake, and no refusal before it",
         versions: Versions::Any,
         action: "nothing to do if it was cancelled on purpose; else look at the client's log at this time",
@@ -111,8 +113,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client left during the TLS handshake",
         explanation: "The client began TLS and ended the connection before it completed, without \
-                      an alert that would say why. Some clients end it so when they do not trust \
-                      a certificate.",
+                      an alert that would say why. Some clients do this when they do not trust a \
+                      certificate.",
         evidence: "the end of the connection inside the TLS handshake, without an alert",
         versions: Versions::Any,
         action: "connect with `openssl s_client` from the client's host to see what it finds wrong",
@@ -134,7 +136,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The request had gone to the gateway and the client ended its connection \
                       before the answer was passed on. A client that only ends its sending side \
                       looks the same until something is sent to it: if it does so within half a \
-                      second of its request, the answer is awaited for timeouts.half_close.",
+                      second of its request, the tap waits for the answer for timeouts.half_close.",
         evidence: "the end of the client's connection between request and answer",
         versions: Versions::Any,
         action: "if it happens again, look at the client's own timeout",

@@ -17,17 +17,18 @@ pub(super) const RULES: &[Rule] = &[
         title: "A request that two readers understand in two ways",
         explanation: "The request has two lengths, two Hosts, a whole URL as its target, a line \
                       that continues another or ends with LF alone, or an upgrade announces a \
-                      body. One program takes such bytes for one request and the next for two: \
+                      body. One program may read such bytes as one request and the next as two: \
                       that is how requests are smuggled past a proxy. The tap answered 400, closed \
                       the connection, and passed nothing on.",
-        evidence: "a request head that the check refused as ambiguous; the evidence names what was",
+        evidence: "a request head that the check refused as ambiguous; the evidence names the \
+        ambiguous part",
         versions: Versions::Any,
-        action: "mend the client (or the proxy in front of it): what is ambiguous is named above; nothing that is well known sends this",
+        action: "mend the client (or the proxy in front of it): the ambiguous part is named above; no well-known client sends this",
         ..refused("client.fault.ambiguous", ambiguous)
     },
     Rule {
         title: "A malformed request",
-        explanation: "What the client sent is no valid HTTP/1 request; the tap answered 400 and \
+        explanation: "The client's input is not a valid HTTP/1 request; the tap answered 400 and \
                       ended the connection.",
         evidence: "a request head that is not HTTP/1, answered 400",
         versions: Versions::Any,
@@ -35,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         ..refused("client.fault.malformed", malformed)
     },
     Rule {
-        title: "A client wants security headers taken out",
+        title: "A client wants security headers removed",
         explanation: "The Connection header nominates a header that says who sends the request or \
                       where it goes (Host, Origin, Authorization, Cookie, X-Forwarded-For …). A \
                       proxy that obeys would pass the request on without it. The tap answered 400.",
@@ -67,8 +68,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "An upgrade in HTTP/1.0",
         explanation: "The request asks for a WebSocket in HTTP/1.0, which has no upgrades (RFC 6455 \
-                      section 4.1 asks for 1.1). No WebSocket client sends that; nginx does, where \
-                      proxy_set_header is there for Upgrade and Connection and proxy_http_version \
+                      section 4.1 asks for 1.1). No WebSocket client sends that; nginx does, if \
+                      proxy_set_header is set for Upgrade and Connection but proxy_http_version \
                       1.1 is not. The tap answered 400 and passed nothing on.",
         evidence: "an upgrade in HTTP/1.0",
         versions: Versions::Any,
@@ -125,7 +126,7 @@ fn malformed(view: &View<'_>) -> Option<Finding> {
 
 fn nominated(view: &View<'_>) -> Option<Finding> {
     let refused = one_of(view, &[HeadFault::Nominated])?;
-    let what = "the client wants a protected header taken out";
+    let what = "the client wants a protected header removed";
     Some(found(view, refused, what))
 }
 

@@ -25,13 +25,15 @@ pub(super) const RULES: &[Rule] = &[
                       once more by themselves.",
         evidence: "a Close 1000 or an empty one of the gateway in the handshake, and nothing that explains it",
         versions: Versions::Seen,
-        action: "connect again; if it stays so, look into the gateway's log for this connection",
+        action: "connect again; if it happens again, look into the gateway's log for this \
+        connection",
         ..closed("gateway.closed.before_hello", before_hello)
     },
     Rule {
         title: "The gateway closed with a code of its own",
         explanation: "The gateway sent a Close frame with a code and a reason that no rule knows. \
-                      With `dialect: plain` that is all there is to say of 1008, 3xxx and 4xxx.",
+                      With `dialect: plain` that is all that can be said about 1008, 3xxx and \
+                      4xxx.",
         evidence: "a Close of the gateway with a code and reason that no other rule knows",
         versions: Versions::Any,
         action: "look into the gateway's log at this time for the code and reason shown",

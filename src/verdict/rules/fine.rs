@@ -1,4 +1,4 @@
-//! Sessions that ended as both ends meant.
+//! Sessions that ended as both ends intended.
 //!
 //! How real sessions end: the `OpenClaw` CLI sends an empty Close, the gateway echoes it and sends
 //! FIN. A TLS connection that is truncated after a completed Close handshake is normal.
@@ -32,11 +32,11 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Nobody,
         title: "The client went away",
         explanation: "The client ended an open session with Close 1001: a browser does so when its \
-                      page's tab is closed or the page is reloaded. When sessions flap with it, it \
-                      is the client that ends them. When another page is opened in the same tab, \
-                      not every browser sends it at once: some versions keep the page that was left \
-                      in their back/forward cache with its WebSocket open (seen with Chromium 156: \
-                      no Close within 30 s). Until then the session is an open one.",
+                      page's tab is closed or the page is reloaded. If sessions flap with this \
+                      code, the client ends them. When another page is opened in the same tab, not \
+                      every browser sends it at once: some versions keep the page that was left in \
+                      their back/forward cache with its WebSocket open (seen with Chromium 156: no \
+                      Close within 30 s). Until then the session stays open.",
         evidence: "after the session was open, a Close 1001 of the client",
         versions: Versions::Any,
         action: "nothing to do",

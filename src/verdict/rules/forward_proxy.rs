@@ -59,7 +59,7 @@ fn status(view: &View<'_>) -> Option<u16> {
     view.record().gateway.as_ref()?.status
 }
 
-/// What the answer tells of its sender.
+/// Headers that show who sent the answer.
 fn headers(view: &View<'_>) -> Vec<Evidence> {
     let gateway = view.record().gateway.as_ref();
     let lines = gateway.map_or(&[][..], |gateway| &gateway.response_headers);

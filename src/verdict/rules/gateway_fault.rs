@@ -1,4 +1,4 @@
-//! The gateway failed by its own account, or broke the protocol.
+//! The gateway reported a failure of its own, or broke the protocol.
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
@@ -17,8 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway sent a close code that must not be sent",
         explanation: "What came from the gateway's side is a Close frame with a code that RFC 6455 \
                       reserves (1005, 1006 and 1015 exist only in an end's own view) or that is out \
-                      of range. Proxies that put their own view onto the wire do that.",
-        evidence: "a Close of the gateway with a code that must not stand on the wire",
+                      of range. Proxies that send a code meant only for their own view do that.",
+        evidence: "a Close of the gateway with a code that must not be sent",
         versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; report it to whoever makes the one that sends it",
         find: close_code,

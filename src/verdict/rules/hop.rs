@@ -1,4 +1,4 @@
-//! Another proxy in the path that is at fault. A rule says which side of us it is on, where that is
+//! Another proxy in the path is at fault. A rule says on which side of us the proxy is, if that is
 //! known: a mangled request was mangled between the client and us, a foreign answer comes from
 //! between us and the gateway.
 
@@ -116,7 +116,7 @@ pub(super) fn is_gateways(view: &View<'_>) -> bool {
     ) || view.library_closes()
 }
 
-/// The body is HTML of somebody else, or says it in words that are not the gateway's alone.
+/// Whether the body is another server's HTML, or a text that the gateway shares with other servers.
 fn is_page(view: &View<'_>) -> bool {
     matches!(
         view.body_kind(),
@@ -133,8 +133,8 @@ pub(super) fn who<'a>(view: &'a View<'_>) -> &'a str {
     view.foreign_name().unwrap_or("another server")
 }
 
-/// Its own page proves who answered; a mark in the head may have been added to what somebody behind
-/// it answered.
+/// A server's own page proves that it answered; a mark in the head may have been added to the
+/// answer of a server behind it.
 pub(super) fn sure(view: &View<'_>) -> Confidence {
     let page = view.body_kind() == Some(BodyKind::Html);
     if view.foreign_page() || page && view.foreign_server().is_some() {
@@ -152,7 +152,7 @@ fn bad_gateway(view: &View<'_>) -> Option<Finding> {
     if !(matches!(status, 502 | 504) || status == 503 && (marked || page)) {
         return None;
     }
-    // The gateway itself never answers 502 or 504, so that a mark says enough there.
+    // The gateway itself never answers 502 or 504, so a mark is sufficient there.
     let library = view.body_kind() == Some(BodyKind::LibraryClosing);
     let confidence = if library && status == 503 {
         Confidence::Possible
@@ -199,7 +199,7 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     // The gateway's own WebSocket library answers a malformed handshake with a little HTML.
     let own_html = status == 400 && view.answers_with_header("sec-websocket-version");
     let page = is_page(view) && !own_html;
-    // What the gateway says to an upgrade is known; with another dialect it may be anything.
+    // The gateway's answers to an upgrade are known; with another dialect they may be anything.
     let body = matches!(
         view.body_kind(),
         Some(BodyKind::Json | BodyKind::Text | BodyKind::Other)
@@ -240,7 +240,7 @@ fn http_answer(view: &View<'_>) -> Option<Finding> {
 }
 
 fn too_large(view: &View<'_>) -> Option<Finding> {
-    // What nginx takes for one line of a head.
+    // The limit of nginx for one line of a head.
     const LARGE: usize = 8 * 1024;
     let status = view.status()?;
     let marked = view.foreign_server().is_some();

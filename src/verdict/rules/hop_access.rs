@@ -12,13 +12,13 @@ use crate::verdict::view::{View, fact, quoted};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "A login stands before the gateway",
+        title: "A login in front of the gateway",
         explanation: "The upgrade was answered with 401 or 407, with 403 and WWW-Authenticate, or \
                       with 403 of another server: Basic auth, a single sign-on or a list of \
                       addresses in front of the gateway. Browsers show scripts only 1006 for that. \
-                      The gateway itself never refuses its main WebSocket path in that way. \
-                      Whether a credential was sent is in the evidence: one that was sent was \
-                      compared by that server, not by the gateway.",
+                      The gateway itself never refuses its main WebSocket path in this way. The \
+                      evidence says whether a credential was sent: if so, that server compared it, \
+                      not the gateway.",
         evidence: "401, 403 or 407 with WWW-Authenticate, or with another server's marks or page",
         versions: Versions::Any,
         action: "exempt the WebSocket path from that login, or give the client the credential that it asks for",
@@ -39,7 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The upgrade was redirected",
         explanation: "The upgrade was answered with a redirect. WebSocket clients do not follow \
                       redirects, and OpenClaw's gateway sends none: a hop wants https, another \
-                      host, a slash at the path's end or a login. Where to is in the evidence.",
+                      host, a slash at the path's end or a login. The evidence has the target.",
         evidence: "a status from 301 to 308 in answer to an upgrade",
         versions: Versions::Any,
         action: "use the URL that the Location header names, or exempt the WebSocket path from the redirect",
@@ -47,9 +47,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "Envoy is not set up for upgrades",
-        explanation: "A bare 403 of Envoy's own: it answers an upgrade so on a route for which \
-                      upgrades to WebSocket are not enabled. An authorization filter (ext_authz) \
-                      can refuse in the same form; one of role-based access writes a body.",
+        explanation: "A bare 403 made by Envoy itself: that is its answer to an upgrade on a route \
+                      for which WebSocket upgrades are not enabled. An authorization filter \
+                      (ext_authz) can refuse in the same form; one of role-based access writes a \
+                      body.",
         evidence: "403 without a body and without WWW-Authenticate to an upgrade, with Envoy's Server header and no mark that it came from behind Envoy",
         versions: Versions::Any,
         action: "in Envoy's http_connection_manager for this listener set upgrade_configs: [{ upgrade_type: websocket }] (or in the route's own upgrade_configs); if it is there, look at its ext_authz filter",
@@ -200,8 +201,8 @@ fn redirect(view: &View<'_>) -> Option<Finding> {
 
 fn upgrade_not_enabled(view: &View<'_>) -> Option<Finding> {
     let by_envoy = matches!(view.foreign_server(), Some("Envoy" | "Envoy (Istio)"));
-    // Envoy overwrites the Server header of what it forwards; this header it adds only to its own
-    // answers.
+    // Envoy overwrites the Server header of forwarded answers too, but adds
+    // x-envoy-upstream-service-time only to those.
     let from_behind = view.answers_with_header("x-envoy-upstream-service-time");
     let bare = matches!(view.body_kind(), None | Some(BodyKind::Empty));
     if view.refused_upgrade()? != 403 || !by_envoy || from_behind || !bare {

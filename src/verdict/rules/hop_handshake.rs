@@ -1,5 +1,5 @@
-//! A proxy between tap and gateway that signs its work and spoils the WebSocket handshake. Without
-//! marks of it the same is `gateway.refused`: the gateway's word is all that there is.
+//! A proxy between tap and gateway that leaves its marks and breaks the WebSocket handshake.
+//! Without its marks the same is `gateway.refused`, because only the gateway's answer is known.
 
 use super::hop::{found, hop, who};
 use crate::session::record::{BodyKind, Confidence, GatewayErrorKind};
@@ -10,7 +10,7 @@ use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "A proxy behind us spoilt the gateway's agreement",
+        title: "A proxy behind us broke the gateway's 101",
         explanation: "A 101 came that does not answer the client's key or does not switch to \
                       WebSocket, and it bears the marks of another server: a proxy between tap and \
                       gateway changes or drops Sec-WebSocket-Key, Sec-WebSocket-Accept or Upgrade. \
@@ -41,7 +41,7 @@ fn accept_key(view: &View<'_>) -> Option<Finding> {
     };
     let server = view.foreign_server()?;
     let summary = format!(
-        "{} between us and the gateway spoilt the handshake: {what}",
+        "{} between us and the gateway broke the handshake: {what}",
         who(view)
     );
     Some(
@@ -53,12 +53,12 @@ fn accept_key(view: &View<'_>) -> Option<Finding> {
 
 fn handshake_mangled(view: &View<'_>) -> Option<Finding> {
     let status = view.refused_upgrade()?;
-    // Without marks it is the gateway's word alone: gateway.refused.bad_handshake.
+    // Without marks only the gateway's answer is known: gateway.refused.bad_handshake.
     let server = view.foreign_server()?;
     let whole = view.request.as_ref()?.wants_upgrade;
     let version = view.answers_with_header("sec-websocket-version");
     let key = view.body_kind() == Some(BodyKind::Gateway);
-    // "Bad Request", its answer to Upgrade without Connection, comes with headers of its pages.
+    // "Bad Request", its answer to Upgrade without Connection, comes with the headers of its pages.
     let bare =
         view.body_kind() == Some(BodyKind::Text) && view.answers_with_header("permissions-policy");
     if status != 400 || !whole {

@@ -36,11 +36,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         act_on: ActOn::Operator,
-        title: "A PROXY header from somebody who is not listed",
+        title: "A PROXY header from an unlisted peer",
         explanation: "The connection began with a PROXY protocol header, and its sender is not \
-                      listed in proxy_protocol.from of this listener: it was read as what is \
-                      usual here, TLS or HTTP, and refused. Either a load balancer of yours is \
-                      missing in the list, or a stranger tries to pass for somebody else.",
+                      listed in proxy_protocol.from of this listener: it was read as TLS or HTTP, \
+                      as usual, and refused. Either a load balancer of yours is missing from the \
+                      list, or a stranger is trying to impersonate another client.",
         evidence: "first bytes that are a PROXY header where none is read",
         versions: Versions::Any,
         action: "if that proxy is yours, list it in proxy_protocol.from of this listener; else nothing to do",
@@ -78,7 +78,7 @@ fn listener(view: &View<'_>) -> String {
     )
 }
 
-/// As an entry of the list names it: an address, or `unix`.
+/// The sender in the form of a list entry: an address, or `unix`.
 pub(super) fn sender(addr: &str) -> String {
     match (trust::address(addr), addr) {
         (Some(ip), _) => ip.to_string(),
@@ -146,7 +146,7 @@ fn unexpected(view: &View<'_>) -> Option<Finding> {
         );
         return Some(
             Finding::new(Confidence::Certain, summary)
-                .because([fact("a PROXY header came behind the one that was read")])
+                .because([fact("a PROXY header came after the one that was read")])
                 .next(next),
         );
     }

@@ -30,8 +30,9 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Client,
         title: "The gateway refused a plain request",
         explanation: "A request that is not a WebSocket upgrade was answered with 4xx. 401 on the \
-                      gateway's HTTP API asks for `Authorization: Bearer`, 404 also stands for an \
-                      endpoint that is not enabled (gateway.http.endpoints), 405 for a wrong method.",
+                      gateway's HTTP API asks for `Authorization: Bearer`, 404 also means an \
+                      endpoint that is not enabled (gateway.http.endpoints), 405 for a wrong \
+                      method.",
         evidence: "a status from 400 to 499 to a plain request",
         versions: Versions::Any,
         action: "check path, method and credential of the request",
@@ -52,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The answer of whatever stands behind us, when it is an error.
+/// The status of the answer from behind us, if it is an error.
 fn error_status(view: &View<'_>) -> Option<u16> {
     view.failed_request()
 }

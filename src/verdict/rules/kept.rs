@@ -16,11 +16,12 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Client,
         title: "A kept connection to the gateway ended under a request",
         explanation: "The request went out on a connection that had brought answers before, and the \
-                      gateway's side ended it before it answered this one: a restart, or the end of \
-                      its keep-alive time in the very moment (RFC 9112 section 9.3.1). It may or may \
-                      not have been processed. A GET, HEAD or other idempotent request without a body \
-                      is sent once more by the tap, on a new connection; this one was not, because \
-                      to repeat it could do something twice, or because its answer had begun.",
+                      gateway's side ended it before it answered this one: a restart, or its \
+                      keep-alive time ended at the same moment (RFC 9112 section 9.3.1). It may or \
+                      may not have been processed. A GET, HEAD or other idempotent request without \
+                      a body is sent once more by the tap, on a new connection; this one was not, \
+                      because repeating it could have its effect twice, or because its answer had \
+                      begun.",
         evidence: "the end of a kept connection after a request and before the status line of its answer",
         versions: Versions::Any,
         action: "look whether the request took effect before you send it again",
@@ -31,14 +32,16 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        title: "The gateway's host acknowledges nothing of a request any more",
+        title: "The gateway's host stopped acknowledging a request",
         explanation: "The connection to the gateway was open, and no packet came back: the kernel \
                       sent the same bytes again and again, or asked without an answer, and gave it \
                       up, after timeouts.connect under a request without a body on a kept \
-                      connection, otherwise after tcp.user_timeout; or it had sent them twice or more when the client or timeouts.upgrade ended the wait. A gateway that is only slow, or \
-                      does not read, has its host acknowledge. Its machine or container was stopped hard, its address has moved, \
-                      or something on the way forgot the connection. What can be repeated is sent once \
-                      more on a new connection.",
+                      connection, otherwise after tcp.user_timeout; or it had sent them twice or \
+                      more when the client or timeouts.upgrade ended the wait. If a gateway is \
+                      only slow, or does not read, its host still acknowledges. Its machine or \
+                      container was stopped hard, its address has moved, or something on the way \
+                      forgot the connection. A request that can be repeated is sent once more on a \
+                      new connection.",
         evidence: "a time-out of the gateway's connection, or the end of the wait, after a request and before a status line, with bytes sent again or probes without an answer",
         versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
@@ -91,7 +94,7 @@ pub(super) fn is_stalled(view: &View<'_>) -> bool {
         None => view.end_of(Leg::Client).is_by_peer(),
         Some(_) => false,
     };
-    // A drain ends what it finds, for a reason of its own.
+    // A drain ends all sessions, whatever they are waiting for.
     was_left
         && !view.close.drained
         && view.phase == Phase::Upgrade
@@ -106,7 +109,7 @@ fn unacknowledged(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let (method, _) = method(view);
-    // All of it was acknowledged, and then nothing came any more.
+    // All of it was acknowledged, and then nothing more came.
     let summary = if tcp.is_some_and(|tcp| tcp.retries == 0) {
         format!("the gateway's host fell silent before a {method} was answered")
     } else {

@@ -23,8 +23,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway left during the handshake",
         explanation: "The WebSocket was open, the gateway had neither accepted nor refused, and its \
-                      connection ended without a Close. A gateway that refuses says so first; this \
-                      is never a matter of tokens. It stopped, or a proxy in between cut it.",
+                      connection ended without a Close. A gateway that refuses says so first, so a \
+                      token is never the cause. It stopped, or a proxy in between cut the \
+                      connection.",
         evidence: "the end of the gateway's connection first, without a Close and without an answer to connect",
         versions: Versions::Seen,
         action: "look into the gateway's log for this connection; check whether the process was restarted at this time",
@@ -59,15 +60,15 @@ pub(super) const RULES: &[Rule] = &[
                       packets were lost, which would be network.cut.",
         evidence: "RST of the gateway first, without a Close, and no sign of lost packets",
         versions: Versions::Any,
-        action: "check whether the gateway's process ended at this time; if it did not, look at what stands between tap and gateway",
+        action: "check whether the gateway's process ended at this time; if it did not, look at what is between tap and gateway",
         ..left("gateway.left.reset", reset)
     },
     Rule {
         title: "The gateway did not answer the network any more",
         explanation: "The system gave up on the gateway's connection: nothing acknowledged our \
                       packets, keepalive had no answer, or it read nothing for \
-                      tcp.user_timeout. Its host or container went away without \
-                      a word.",
+                      tcp.user_timeout. Its host or container disappeared without closing the \
+                      connection.",
         evidence: "a time-out of the kernel on the gateway's connection, and no retransmitted bytes",
         versions: Versions::Any,
         action: "check that the gateway's host or container is up and reachable from here",

@@ -1,4 +1,4 @@
-//! The gateway went, came or changed: restart, stop, start, policy, auth, devices.
+//! Restarts and stops of the gateway, as its own Close codes and events report them.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -81,13 +81,13 @@ fn announced(view: &View<'_>, summary: String) -> Option<Finding> {
         .reason
         .as_ref()
         .map_or_else(|| "without a reason".to_owned(), short);
-    let told = at(
+    let event_fact = at(
         event.at,
         format!("the gateway sent the shutdown event: {reason}"),
     );
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([told])
+            .because([event_fact])
             .because(view.both_legs()),
     )
 }

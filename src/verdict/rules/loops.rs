@@ -14,10 +14,10 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HopFault,
         party: Party::Hop,
         act_on: ActOn::Hop,
-        title: "A proxy behind the tap found that the request goes round",
-        explanation: "What gateway.url leads to answered 508 (Loop Detected): it is no gateway but a \
-                      proxy, and the request that it passed on came back to it.",
-        evidence: "508 from what gateway.url leads to",
+        title: "A proxy behind the tap detected a request loop",
+        explanation: "The server at gateway.url answered 508 (Loop Detected): it is a proxy, not a \
+                      gateway, and the request that it passed on came back to it.",
+        evidence: "508 from the server at gateway.url",
         versions: Versions::Any,
         action: "look where the proxy at gateway.url sends its requests: it must be the gateway",
         find: behind,
@@ -28,11 +28,11 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Tap,
         act_on: ActOn::Operator,
         title: "gateway.url leads back to this tap",
-        explanation: "A request that this tap had passed on came to it again: what gateway.url leads \
-                      to is another proxy, a port mapping or a NAT rule that sends everything back \
-                      here, or a name that resolves to this tap by now. Each turn was answered 508 \
-                      (Loop Detected) and has a record. A gateway.url that names a listener of the \
-                      tap itself is an error at the start.",
+        explanation: "A request that this tap had passed on came to it again: gateway.url leads to \
+                      another proxy, a port mapping or a NAT rule that sends everything back here, \
+                      or to a name that now resolves to this tap. Each turn was answered 508 (Loop \
+                      Detected) and has a record. A gateway.url that names a listener of the tap \
+                      itself is an error at the start.",
         evidence: "a request that came with the `Via` line that this process had given it",
         versions: Versions::Any,
         action: "set gateway.url to the gateway's own address",
@@ -45,7 +45,7 @@ fn behind(view: &View<'_>) -> Option<Finding> {
     if answer.by != AnswerBy::Gateway || answer.status != 508 {
         return None;
     }
-    let summary = "what gateway.url leads to is a proxy whose requests go round (508)";
+    let summary = "gateway.url leads to a proxy whose requests loop (508)";
     let target = fact(format!("gateway.url is {}", view.gateway_name()));
     Some(
         Finding::new(Confidence::Likely, summary)

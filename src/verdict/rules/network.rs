@@ -8,8 +8,8 @@ use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_ms};
 
-/// So often a segment was sent again without an acknowledgement before a leg counts as stalled:
-/// one retransmission mends itself.
+/// A leg counts as stalled once a segment has been retransmitted this often without an
+/// acknowledgement: a single retransmission usually succeeds.
 pub(super) const STALLED: u32 = 2;
 
 pub(super) const RULES: &[Rule] = &[
@@ -48,11 +48,11 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Network,
         act_on: ActOn::Network,
         title: "The client's end of the network fell silent",
-        explanation: "Nothing was under way on the client's connection, and the kernel's questions \
-                      whether it is still there (tcp.keepalive) had no answer for \
-                      tcp.user_timeout. A client that ends, even by a crash, has its system say \
-                      so: its machine is off, asleep or without network, or a NAT or firewall \
-                      on the way forgot the connection.",
+        explanation: "Nothing was under way on the client's connection, and the kernel's keepalive \
+                      probes (tcp.keepalive) had no answer for tcp.user_timeout. When a client \
+                      ends, even by a crash, its system closes the connection, so its machine is \
+                      off, asleep or without network, or a NAT or firewall on the way forgot the \
+                      connection.",
         evidence: "a time-out of the client's connection with nothing to retransmit, and keepalive probes without an answer",
         versions: Versions::Any,
         action: "look whether the client's machine was off, asleep or changed its network at that time; if it was not, a NAT or firewall forgot the connection: set tcp.keepalive below its limit",
@@ -64,11 +64,11 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Network,
         act_on: ActOn::Network,
         title: "The gateway's end of the network fell silent",
-        explanation: "Nothing was under way on the gateway's connection, and the kernel's questions \
-                      whether it is still there (tcp.keepalive) had no answer for \
-                      tcp.user_timeout. A gateway that crashes has its system say so: its machine \
-                      or container was stopped hard, its network went away, or something on the \
-                      way forgot the connection.",
+        explanation: "Nothing was under way on the gateway's connection, and the kernel's \
+                      keepalive probes (tcp.keepalive) had no answer for tcp.user_timeout. When a \
+                      gateway crashes, its system closes the connection, so its machine or \
+                      container was stopped hard, its network went away, or something on the way \
+                      forgot the connection.",
         evidence: "a time-out of the gateway's connection with nothing to retransmit, and keepalive probes without an answer",
         versions: Versions::Any,
         action: "look whether the gateway's host or container was stopped or lost its network; if it was not, a NAT or firewall forgot the connection: set tcp.keepalive below its limit",
@@ -81,8 +81,9 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Network,
         title: "The network between tap and gateway was cut",
         explanation: "The gateway's connection was reset or timed out while bytes of ours were not \
-                      acknowledged and had been retransmitted: packets were lost on the way, or the \
-                      gateway's machine or container went away without a word.",
+                      acknowledged and had been retransmitted: packets were lost on the way, or \
+                      the gateway's machine or container disappeared without closing the \
+                      connection.",
         evidence: "RST or a time-out of the gateway's connection, and segments that were retransmitted and not acknowledged",
         versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
@@ -222,7 +223,7 @@ fn stalled(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> 
 pub(super) fn kernel(leg: Leg, tcp: TcpFacts) -> Evidence {
     let who = leg.party().as_str();
     fact(format!(
-        "the kernel's last word on the {who}'s connection: {} segments unacknowledged, the oldest \
+        "the kernel's last state of the {who}'s connection: {} segments unacknowledged, the oldest \
          sent again {} times, {} retransmitted in all, {} keepalive probes unanswered, round trip \
          {} µs, path MTU {}",
         tcp.unacked, tcp.retries, tcp.retransmits, tcp.probes, tcp.rtt_us, tcp.pmtu

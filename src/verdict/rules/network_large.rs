@@ -1,4 +1,4 @@
-//! A path that swallows large packets and lets small ones through.
+//! A path that drops large packets and lets small ones through.
 
 use super::kept::is_stalled;
 use super::network::{STALLED, kernel};
@@ -16,7 +16,7 @@ use crate::verdict::view::{Decisive, View, fact, human_bytes};
 /// the paths where large ones are lost.
 const LARGE: u64 = 1200;
 
-/// What to do, whatever was lost.
+/// The general action of these rules.
 const ACTION: &str = "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; pings of 1472 bytes that may not be fragmented show whether 1500 fits";
 
 pub(super) const RULES: &[Rule] = &[
@@ -45,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The connection to the gateway was made, with small packets; then an upgrade request that \
                       takes more than one packet, as with large cookies, was not acknowledged, however often it \
                       was sent again. That is what a path looks like whose largest packet (MTU) is smaller than \
-                      both ends believe. A host that was stopped in that moment looks the same.",
+                      both ends believe. A host that was stopped at that moment looks the same.",
         evidence: "an upgrade request of 1,200 bytes or more that was sent again twice or more and not acknowledged, when the client or timeouts.upgrade ended the wait",
         versions: Versions::Any,
         action: ACTION,
@@ -60,7 +60,7 @@ fn large_request(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "a request of {} was lost again and again after the connection was made: it smells of an MTU that is too large",
+        "a request of {} was lost again and again after the connection was made: probably an MTU that is too large",
         human_bytes(size)
     );
     let found = Finding::new(Confidence::Possible, summary)
@@ -73,8 +73,8 @@ fn large_request(view: &View<'_>) -> Option<Finding> {
 fn large_messages(view: &View<'_>) -> Option<Finding> {
     let record = view.record();
     let gateway = record.gateway.as_ref().and_then(|gateway| gateway.tcp);
-    // Whoever ended the session: the end that waits for a message that never comes may well be the
-    // one to give up. What the gateway said explains more.
+    // Any end may have ended the session: the one that waits for a message that never comes may be
+    // the one that gives up. A message of the gateway explains more.
     if matches!(view.decisive(), Decisive::Refusal | Decisive::GatewayClose) {
         return None;
     }
@@ -107,8 +107,8 @@ fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     }
     let who = leg.party().as_str();
     let summary = format!(
-        "a message of {} to the {who} was lost again and again after small ones had passed: it \
-         smells of an MTU that is too large",
+        "a message of {} to the {who} was lost again and again after small ones had passed: \
+         probably an MTU that is too large",
         human_bytes(largest.size)
     );
     let before = fact(format!(

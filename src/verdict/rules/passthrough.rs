@@ -1,4 +1,5 @@
-//! Connections that passed unread: only their transports, and what TLS shows from outside, can be judged.
+//! Connections that passed unread: only their transports, and the visible parts of TLS, can be
+//! judged.
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
@@ -13,7 +14,8 @@ use crate::verdict::view::{View, human_bytes, human_ms};
 /// Clients that give up sooner have changed their mind.
 const WAITED_MS: f64 = 2000.0;
 
-/// Bytes of an alert and a little more: with more than that, the gateway's first flight came before it.
+/// A little more than the bytes of an alert: if the gateway sent more, its first flight came before
+/// the alert.
 const FLIGHT: u64 = 100;
 
 const fn unread(
@@ -209,11 +211,12 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "Passed unread, and ended in order",
-        explanation: "The tap passed the connection unread, and nothing was wrong with its transport. What was \
-                      said inside is not known: a refused token and a Close 1008 look like this too. So does \
-                      FIN without close_notify, which says nothing of its cause: an OpenClaw gateway that is \
-                      killed ends so, and also one that ends a kept HTTP connection, or gives up on a client that \
-                      does not answer its Close or its pings.",
+        explanation: "The tap passed the connection unread, and nothing was wrong with its \
+                      transport. The messages inside are not known: a refused token and a Close \
+                      1008 look like this too. So does FIN without close_notify, which does not \
+                      show its cause: an OpenClaw gateway ends a connection in this way when it is \
+                      killed, but also when it ends a kept HTTP connection, or gives up on a \
+                      client that does not answer its Close or its pings.",
         evidence: "FIN of one end first, and no sign of a fault on either connection",
         versions: Versions::Any,
         action: "nothing to do for the transport; to see what was said inside, attach with the gateway's \
@@ -235,7 +238,7 @@ fn gateway_alert(view: &View<'_>) -> Option<Finding> {
     if !passed.facts.client_hello {
         return None;
     }
-    // Behind the gateway's first flight it is not about what they have in common.
+    // After the gateway's first flight, the alert is not about common parameters.
     let asked = passed.from(Leg::Gateway).bytes > FLIGHT;
     let next = match alert {
         TlsAlert::ProtocolVersion => {
@@ -262,7 +265,8 @@ fn gateway_alert(view: &View<'_>) -> Option<Finding> {
         _ => "",
     };
     let summary = format!("the gateway refused the client's TLS with the alert {alert}");
-    // Of others it is not known whose settings are at fault, or what changed the bytes on their way.
+    // For other alerts it is not known whose settings are at fault, or what changed the bytes on
+    // their way.
     let confidence = if next.is_empty() || alert == TlsAlert::HandshakeFailure {
         Confidence::Likely
     } else {
@@ -454,7 +458,8 @@ fn gateway_left(view: &View<'_>) -> Option<Finding> {
 fn in_order(view: &View<'_>) -> Option<Finding> {
     let passed = Passed::of(view)?;
     let how = match passed.ended_by() {
-        // Not told apart: a killed process, a keep-alive timer, a gateway that gives up on a client.
+        // These cannot be distinguished: a killed process, a keep-alive timer, a gateway that gives
+        // up on a client.
         Some(Leg::Gateway) if passed.said_last(Leg::Gateway).is_none() => {
             "ended by the gateway, without close_notify"
         }

@@ -9,7 +9,8 @@ use crate::verdict::pings::Missed;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, human_ms};
 
-/// Close of the Python library websockets, and of others that copied it, when a pong is missing.
+/// Close sent by the Python library websockets, and by others that copied it, when a pong is
+/// missing.
 const NO_PONG: (u16, &str) = (1011, "keepalive ping timeout");
 
 pub(super) const RULES: &[Rule] = &[
@@ -20,13 +21,13 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Client,
         title: "The gateway missed the client's pongs",
         explanation: "OpenClaw gateways ping every 25 s and end the connection with a bare FIN when \
-                      a pong is missing (at 50 or 75 s); its log then says heartbeat-timeout. Other \
-                      servers that end the connection so do it after a time of their own. The \
-                      gateway's pings passed the tap and no pong came back: the client is \
-                      suspended or busy, or a proxy in front of the tap answers or drops pings. \
-                      Whether the client's kernel acknowledged them is in the evidence. A ping \
-                      that was answered late, or was under way when the session ended, is none; \
-                      neither is one whose pong could not pass, because the gateway did not read.",
+                      a pong is missing (at 50 or 75 s); its log then says heartbeat-timeout. \
+                      Other servers that do this have other times. The gateway's pings passed the \
+                      tap and no pong came back: the client is suspended or busy, or a proxy in \
+                      front of the tap answers or drops pings. The evidence says whether the \
+                      client's kernel acknowledged them. A ping that was answered late, or was in \
+                      flight when the session ended, does not count; nor does one whose pong could \
+                      not pass because the gateway did not read.",
         evidence: "FIN or RST of the gateway first, and a ping of it that the client had left unanswered although the gateway read: for 20 s with OpenClaw, for 5 s with others, to which the client had also sent nothing else since then",
         versions: Versions::Seen,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
@@ -42,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
                       websockets send when a pong is missing, and the tap saw the ping that had \
                       no answer. It is no failure inside the gateway. The client is suspended or \
                       busy, its network is gone, or a proxy in front of the tap drops pings. \
-                      Where the gateway did not read what the client sent, a pong may have waited \
-                      unseen, and it is not this.",
+                      If the gateway did not read the client's data, a pong may have waited \
+                      unseen, and this rule does not apply.",
         evidence: "a Close 1011 of the gateway that says \"keepalive ping timeout\" or gives no reason, and a ping of it that the client had left unanswered for 5 s or more although the gateway read",
         versions: Versions::Any,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
@@ -57,11 +58,11 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway did not answer the client's pings",
         explanation: "The client's pings passed the tap to the gateway, no pong came back, and the \
                       client gave up: with Close 1011 (\"keepalive ping timeout\"), or by ending its \
-                      connection. Where the gateway's kernel acknowledged them its process is stuck \
-                      or stopped (a blocked event loop, a paused container); where it did not, \
-                      its host or the network between is gone. A ping that was under way when \
-                      the session ended for another reason is none; neither is one whose pong \
-                      could not pass, because the client did not read.",
+                      connection. If the gateway's kernel acknowledged them, its process is stuck \
+                      or stopped (a blocked event loop, a paused container); if it did not, its \
+                      host or the network in between is gone. A ping that was in flight when the \
+                      session ended for another reason does not count; nor does one whose pong \
+                      could not pass because the client did not read.",
         evidence: "an end by the client (Close 1011, FIN or RST) and a ping of it that the gateway had left unanswered for 5 s or more although the client read; without the Close also nothing else from the gateway since then",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load at this time: it did not answer pings",
@@ -70,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Whether a Close may be for a missing pong, and whether its reason says so. Any other reason is
-/// taken at its word.
+/// believed.
 fn for_a_missing_pong(close: &CloseSeen) -> Option<bool> {
     let (code, words) = NO_PONG;
     let says_so = close.reason.as_str().starts_with(words);

@@ -1,4 +1,4 @@
-//! Connections that only look whether something listens.
+//! Connections that only test whether something listens.
 
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -64,14 +64,15 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Probe,
         party: Party::Client,
         act_on: ActOn::Nobody,
-        title: "A WebSocket was opened and left",
+        title: "A WebSocket that was opened and not used",
         explanation: "The upgrade succeeded and the client left before the application had \
                       accepted it, without having sent one byte: a health check of the upgrade, or \
                       a client that changed its mind. A client whose key or answer a proxy in front of \
                       the tap changes leaves so too: it says \"Invalid Sec-WebSocket-Accept \
                       header\". A client that ends its sending side with the upgrade request, and then \
-                      only reads, is a probe with any dialect. With `dialect: plain` nothing tells any other \
-                      probe from a client that only listens, so that it is client.left there.",
+                      only reads, is a probe with any dialect. With `dialect: plain` nothing \
+                      distinguishes any other probe from a client that only listens, so it is \
+                      client.left there.",
         evidence: "a 101, and a client that left before hello-ok without one byte",
         versions: Versions::Seen,
         action: "nothing to do, unless a client complains of Sec-WebSocket-Accept: then let the \

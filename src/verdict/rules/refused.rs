@@ -1,5 +1,5 @@
-//! The gateway's own answers to an upgrade that are not a 101, and those that have no marks of
-//! anybody else.
+//! The gateway's own answers to an upgrade other than a valid 101, and answers without the marks of
+//! another server.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -16,10 +16,10 @@ const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A 101 with a wrong key",
-        explanation: "What stands behind us answered 101, and its Sec-WebSocket-Accept is missing \
-                      or does not answer the client's key: a cache, a broken server, or a proxy that \
-                      changes Sec-WebSocket-Key on the way. The tunnel was not opened (RFC 6455 \
-                      section 4.1).",
+        explanation: "The server behind us answered 101, and its Sec-WebSocket-Accept is missing \
+                      or does not answer the client's key: a cache, a broken server, or a proxy \
+                      that changes Sec-WebSocket-Key on the way. The tunnel was not opened (RFC \
+                      6455 section 4.1).",
         evidence: "a 101 whose Sec-WebSocket-Accept is missing or does not fit the key",
         versions: Versions::Any,
         action: "check that gateway.url points at the gateway itself and not at a cache or a test server, and that no proxy in between changes Sec-WebSocket-*",
@@ -29,8 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway found the handshake malformed",
         explanation: "400: for the gateway Sec-WebSocket-Version is not 13 or 8, the key is \
                       malformed, or `Connection: Upgrade` is missing. The tap passes on no such \
-                      handshake, so that a proxy between tap and gateway changed it, or what \
-                      answers is no gateway.",
+                      handshake, so a proxy between tap and gateway changed it, or the server is \
+                      not a gateway.",
         evidence: "400 without the marks of another server",
         versions: Versions::Seen,
         action: "look for a proxy between tap and gateway, and let it pass Connection and Sec-WebSocket-* unchanged",
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "A 101 that does not switch to WebSocket",
-        explanation: "What stands behind us answered 101 without `Upgrade: websocket` and \
+        explanation: "The server behind us answered 101 without `Upgrade: websocket` and \
                       `Connection: Upgrade`. The tunnel was not opened.",
         evidence: "a 101 without Upgrade: websocket or Connection: Upgrade",
         versions: Versions::Any,
@@ -47,8 +47,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The gateway wants a credential for this path",
-        explanation: "The gateway's main WebSocket path never asks for a credential on the level of \
-                      HTTP; paths of plugins and of desktop and node portals do (401).",
+        explanation: "The gateway's main WebSocket path never asks for a credential over HTTP; \
+                      paths of plugins and of desktop and node portals do (401).",
         evidence: "401 without WWW-Authenticate and without the marks of another server",
         versions: Versions::Seen,
         action: "check the path of the client's URL: the gateway's WebSocket is at /",

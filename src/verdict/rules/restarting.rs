@@ -1,5 +1,5 @@
-//! Callers and sessions that met a gateway while it shut down or was down: other sessions showed
-//! it, and the record's `context` says so.
+//! Callers and sessions that met a gateway while it was shutting down or down, as the record's
+//! `context` shows from other sessions.
 
 use super::hop::is_gateways;
 use crate::session::party::{Leg, Party};
@@ -23,9 +23,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's restart took the session along",
         explanation: "The gateway's connection ended without a Close, and less than a minute before \
                       that the gateway had told another session that it restarts. Sessions whose \
-                      handshake is under way are often not told (gateways before 2026.8 tell none \
-                      of them), and one that a dying process still accepted ends with it. A session \
-                      that the new process had let in is not meant.",
+                      handshake is in progress often get no announcement (none before gateway \
+                      2026.8), and a session that a dying process still accepted ends with it. A \
+                      session that the new process let in does not count.",
         evidence: "the gateway's leg lost without a Close, and in the context a shutdown event or a Close 1012 of another session less than a minute before",
         action: "connect again; if it is refused for more than a minute, check whether the gateway runs",
         ..down(
@@ -53,9 +53,9 @@ pub(super) const RULES: &[Rule] = &[
                       and less than a minute before that it had said that it restarts. A restart \
                       takes about 7 s, 5 of them without a listener. Until it is back, callers are \
                       refused, reset or cut by the dying process, or by what forwards its port; a \
-                      proxy in front of it answers 502, 503 or 504. Where it had said nothing, but \
+                      proxy in front of it answers 502, 503 or 504. If it announced nothing, but \
                       lost all its sessions at once, or one without a Close seconds ago, a refused \
-                      connection is meant as well. One that said that it stops is not.",
+                      connection counts as well. A gateway that said that it stops does not count.",
         evidence: "no connection, no answer, or 502, 503 or 504 of another server; and in the context a shutdown event, a Close 1012 or a crash less than a minute before, and no session that was let in since",
         action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
         ..down("gateway.lifecycle.restarting", ActOn::Nobody, restarting)
@@ -64,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is stopping",
         explanation: "The gateway ended the connection before it answered, or a proxy in front of \
                       it answered 502, 503 or 504, and less than a minute before that the gateway \
-                      had said that it stops. Once nothing listens any more it is \
+                      had said that it stops. Once nothing listens any more, the rule is \
                       gateway.unreachable.refused.",
         evidence: "the end of the connection before a status line, or 502, 503 or 504 of another server; and in the context a shutdown event without restartExpectedMs less than a minute before, and no session that was let in since",
         action: "start the gateway again if it was not stopped on purpose",
@@ -117,7 +117,8 @@ fn is_a_proxys(view: &View<'_>, status: u16) -> bool {
     let body = view.body_kind();
     let page = match body {
         Some(BodyKind::Html | BodyKind::LibraryClosing) => true,
-        // All that the gateway says to an upgrade is known; a 503 for a handler that failed is empty.
+        // All answers of the gateway to an upgrade are known; its 503 for a failed handler is
+        // empty.
         Some(BodyKind::Json | BodyKind::Text | BodyKind::Other) => view.is_websocket(),
         _ => false,
     };

@@ -1,7 +1,7 @@
 //! The gateway took the connection and did not answer.
 //!
-//! Who ended the wait differs (the client gave up, a timer of ours, the gateway's own), so the
-//! findings say it.
+//! The wait can be ended by the client, by our timer or by the gateway, so the findings say who
+//! ended it.
 
 use super::network::kernel;
 use crate::session::party::{Leg, Party, Phase};
@@ -84,7 +84,7 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
     if gateway.is_some_and(|gateway| gateway.retried.is_some()) {
         return Some(finding.next("look into the gateway's log at this time"));
     }
-    // A TLS port of Node's ends plain HTTP just so, without an alert that would tell.
+    // A TLS port of Node ends plain HTTP in the same way, without an alert.
     let url = gateway.map(|gateway| gateway.url.as_str());
     let address = url.and_then(|url| url.strip_prefix("http://"));
     let plain = |text: &&str| {

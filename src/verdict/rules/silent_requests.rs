@@ -1,4 +1,4 @@
-//! The gateway took requests and said nothing any more.
+//! The gateway took requests and then sent nothing more.
 
 use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
@@ -19,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     explanation: "The session was open and a request of the client had gone to the gateway. Nothing \
                   came back, no answer and no event, until the client gave up, while the gateway's \
                   host acknowledged the packets: the process is there and stuck. A long call alone \
-                  does not look so, because events and ticks go on meanwhile.",
+                  looks different, because events and ticks go on meanwhile.",
     evidence: "requests that were written and acknowledged, and nothing of the gateway until the client gave up",
     versions: Versions::Seen,
     action: "look into the gateway's log and at its load at this time; find out whether the request was carried out before you send it again",

@@ -9,7 +9,7 @@ use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
-/// They leave as soon as they have read the 101: one round trip later.
+/// Such clients leave as soon as they have read the 101, one round trip later.
 const AT_ONCE_MS: f64 = 2000.0;
 
 pub(super) const RULES: &[Rule] = &[Rule {

@@ -1,4 +1,4 @@
-//! What the tap itself did: its policy, its shutdown, its faults.
+//! Endings that the tap itself caused: its policy, its shutdown, its faults.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -42,15 +42,15 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Tap,
         act_on: ActOn::Operator,
         title: "Too many handshakes at once",
-        explanation: "limits.handshakes was reached when this client connected: so many \
+        explanation: "limits.handshakes was reached when this client connected: that many \
                       connections were in their TLS handshake, had not sent a request, or waited \
                       for the gateway to answer their upgrade. It was closed at once (a stream of \
-                      HTTP/2 counts like a connection and got 503). Clients that \
-                      all reconnect after a restart do this, and so does somebody who opens \
-                      connections and says nothing.",
+                      HTTP/2 counts like a connection and got 503). Clients that all reconnect \
+                      after a restart do this, and so does a client that opens connections and \
+                      sends nothing.",
         evidence: "our refusal by limits.handshakes",
         versions: Versions::Any,
-        action: "look whether one client opens connections and says nothing; raise limits.handshakes if they are all yours",
+        action: "look whether one client opens connections and sends nothing; raise limits.handshakes if they are all yours",
         find: handshakes,
     },
     Rule {
@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many connections of one client",
         explanation: "limits.per_client was reached by this client's address (IPv6: by its /64). \
                       Each stream of HTTP/2 counts like a connection. \
-                      An address that many people share is mostly a proxy: when it stands in \
+                      An address that many people share is mostly a proxy: if it is listed in \
                       trusted_proxies, the clients that it names are counted instead.",
         evidence: "our refusal by limits.per_client",
         versions: Versions::Any,
@@ -127,8 +127,8 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Tap,
         act_on: ActOn::Tap,
         title: "A bug of wstap",
-        explanation: "A task of the tap panicked or an assumption of it failed. Whatever else the \
-                      record shows came after that.",
+        explanation: "A task of the tap panicked, or one of its assumptions failed. Everything \
+                      else in the record came after that.",
         evidence: "a panic or a broken assumption in the tap's own code",
         versions: Versions::Any,
         action: "report this record to the wstap project",
@@ -175,7 +175,7 @@ fn denial(denied: &DeniedFact, summary: String, next: String) -> Finding {
         .next(next)
 }
 
-/// What we did with whom a limit kept out. Only a stream of HTTP/2 gets an answer.
+/// How we refused a client because of a limit. Only an HTTP/2 stream gets an answer.
 fn refusal(view: &View<'_>) -> String {
     match &view.answer {
         Some(answer) => format!("we refused it with {}", answer.status),

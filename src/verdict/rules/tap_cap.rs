@@ -1,4 +1,4 @@
-//! Caps of ours on what one session may carry.
+//! Our caps on the traffic of one session.
 
 use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
@@ -15,18 +15,18 @@ const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A message was larger than we allow",
-        explanation: "A message declared more bytes than limits.session.message_bytes, all its \
-                      fragments together and as they are on the wire. Nothing of the frame that \
-                      went over it was passed on: both ends got Close 1009, or were cut off where \
-                      a frame was under way.",
+        explanation: "A message declared more bytes than limits.session.message_bytes, counting \
+                      all its fragments in their size on the wire. Nothing of the frame that \
+                      exceeded it was passed on: both ends got Close 1009, or were cut off if a \
+                      frame was in progress.",
         evidence: "limits.session.message_bytes was met first",
         action: "find out what sends so much at once; if it should pass, raise limits.session.message_bytes",
         ..cap("tap.denied.message_bytes", ActOn::Operator, message_bytes)
     },
     Rule {
         title: "The session carried more than we allow",
-        explanation: "One direction of the session came to limits.session.bytes. Both ends got \
-                      Close 1009, or were cut off where a frame was under way. Clients that \
+        explanation: "One direction of the session reached limits.session.bytes. Both ends got \
+                      Close 1009, or were cut off if a frame was in progress. Clients that \
                       reconnect begin at zero.",
         evidence: "limits.session.bytes was met first",
         action: "raise limits.session.bytes if sessions are meant to carry so much, or take it out",
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The cap, when it decided the end.
+/// The cap, if it decided the end.
 fn met(view: &View<'_>, keys: &[CapKey]) -> Option<CapFact> {
     let cap = view.record().close.cap?;
     (keys.contains(&cap.key) && view.decisive() == Decisive::Tap).then_some(cap)

@@ -1,5 +1,5 @@
 //! Clients that rejected our certificate: they sent an alert (RFC 8446 section 6.2), or left right
-//! after TLS, as clients do that verify the certificate only then.
+//! after TLS, as clients do that verify the certificate only after the handshake.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -16,13 +16,13 @@ const fn certificate(id: &'static str, find: Find) -> Rule {
     Rule::of(id, Class::TapCertificate, Party::Client, ActOn::Tap, find)
 }
 
-/// Without the name itself: what is pasted must not be a client's to choose.
+/// The name itself is left out: a client must not choose text that people paste.
 const OTHER_NAME: &str = "give the listener a certificate for the name in the client's URL, or let the \
      client use a name that the certificates carry (both are named above)";
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "The client takes our certificate for expired",
+        title: "The client rejects our certificate as expired",
         explanation: "The client sent the TLS alert certificate_expired: our certificate is past \
                       its end (or not valid yet), or the client's clock is wrong.",
         evidence: "the TLS alert certificate_expired of the client",
@@ -37,8 +37,8 @@ pub(super) const RULES: &[Rule] = &[
                       Node, and so the OpenClaw CLI, and curl compare the name only then and send no \
                       alert; they say \"Hostname/IP does not match certificate's altnames\" or the \
                       like. A health check that asks for such a name looks the same until its \
-                      connections come at even intervals; it is probe.tls then, and so is a client \
-                      whose requests come under this name all the same.",
+                      connections come at even intervals; then it is probe.tls, as is a client \
+                      that sends requests under this name nevertheless.",
         evidence: "a completed TLS handshake for a name that no certificate of ours carries, no byte of a request, and neither even intervals nor a request of that address under this name",
         versions: Versions::Any,
         action: OTHER_NAME,
@@ -48,15 +48,15 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client refused our certificate",
         explanation: "The client sent a TLS alert about our certificate (bad_certificate or \
                       certificate_unknown). Clients send these for a wrong name, for a CA they do \
-                      not trust and for a pinned fingerprint that differs; which it was stands in \
-                      the client's own error.",
+                      not trust and for a pinned fingerprint that differs; the client's own error \
+                      says which.",
         evidence: "the TLS alert bad_certificate or certificate_unknown of the client",
         versions: Versions::Any,
         action: "read the client's TLS error; use a name that the certificate carries, and let the client trust its CA",
         ..certificate("tap.certificate.refused", refused)
     },
     Rule {
-        title: "The client takes our certificate for revoked",
+        title: "The client rejects our certificate as revoked",
         explanation: "The client sent the TLS alert certificate_revoked.",
         evidence: "the TLS alert certificate_revoked of the client",
         versions: Versions::Any,

@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
                       host and port must be equal; the entry that it nearly matched is in the \
                       evidence. A browser shows the page only 1006 for our 403; with \
                       origins.deny_with: close it shows 1008 and the reason. If the page is not \
-                      yours, this is the check doing its work: without it any site that a user \
+                      yours, the check works as intended: without it any site that a user \
                       visits could use the gateway in the user's name.",
         evidence: "our refusal by origins.allowed",
         versions: Versions::Any,
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        title: "The client sent no Origin, and we want one",
+        title: "The client sent no Origin, but we require one",
         explanation: "origins.missing is deny, so an upgrade without an Origin header is refused. \
                       Browsers always send one; the command line, nodes and apps never do.",
         evidence: "our refusal by origins.missing",
@@ -49,20 +49,20 @@ fn detail_of<'a>(view: &View<'a>, key: &DeniedKey) -> Option<&'a str> {
     (denied.key == *key).then_some(denied.detail.as_str())
 }
 
-/// How the client was told.
-fn told(view: &View<'_>) -> Vec<Evidence> {
-    let mut told = Vec::new();
+/// Evidence of the answer that the client got.
+fn answer_evidence(view: &View<'_>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
     match (&view.close.tap, view.answer.as_ref()) {
-        (Some(close), _) => told.push(Evidence {
+        (Some(close), _) => evidence.push(Evidence {
             at: Some(close.at),
             fact: "we answered 101 and closed with 1008 (origins.deny_with: close)".to_owned(),
         }),
-        (None, Some(answer)) => told.push(fact(format!("we answered {}", answer.status))),
+        (None, Some(answer)) => evidence.push(fact(format!("we answered {}", answer.status))),
         (None, None) => {}
     }
-    told.extend(view.close_evidence(Leg::Client));
-    told.extend(view.end_evidence(Leg::Client));
-    told
+    evidence.extend(view.close_evidence(Leg::Client));
+    evidence.extend(view.end_evidence(Leg::Client));
+    evidence
 }
 
 fn not_allowed(view: &View<'_>) -> Option<Finding> {
@@ -88,7 +88,7 @@ fn not_allowed(view: &View<'_>) -> Option<Finding> {
     let finding = Finding::new(Confidence::Certain, summary)
         .because([fact(format!("origins.allowed: {detail}"))])
         .because(near)
-        .because(told(view));
+        .because(answer_evidence(view));
     let origin = origin.filter(|origin| origin.value.is_some() || origin.normalised.is_some());
     if origin.is_none() {
         return Some(finding.next(
@@ -160,7 +160,7 @@ fn missing(view: &View<'_>) -> Option<Finding> {
         Finding::new(Confidence::Certain, summary)
             .because([fact(format!("origins.missing: {detail}"))])
             .because(agent)
-            .because(told(view))
+            .because(answer_evidence(view))
             .next(
                 "set `origins: { missing: allow }` if native clients (command line, nodes, apps) \
                  are to connect",

@@ -1,4 +1,4 @@
-//! Timers of ours that decided. Those about the gateway's silence are in `silent.rs` and
+//! Endings that our timers decided. Those about the gateway's silence are in `silent.rs` and
 //! `unreachable.rs`; a timer that only ended the wait after a Close or a FIN decides nothing.
 
 use super::hop_header::{key, sender};
@@ -15,7 +15,7 @@ const fn timeout(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "An answer stood still",
+        title: "An answer stalled",
         explanation: "The gateway's answer to a plain request had begun, and then no byte of it, or \
                       of the request's body, moved for timeouts.idle. The tap ended both \
                       connections; the client sees a body that broke off. Streams of events that \
@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "A client did not read its answer",
         explanation: "The answer to a request over HTTP/2 was there, and for timeouts.idle the \
                       client took nothing of it: it gave its stream no window, although its \
-                      connection lives. The tap reset the stream, so that the gateway's connection \
+                      connection works. The tap reset the stream, so that the gateway's connection \
                       is free again. Over HTTP/1.1 the system gives up by tcp.user_timeout.",
         evidence: "timeouts.idle fired while a part of the answer waited for the client's window",
         versions: Versions::Any,
@@ -37,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
         ..timeout("tap.timeout.unread", ActOn::Client, unread)
     },
     Rule {
-        title: "A request's body stood still",
+        title: "A request's body stalled",
         explanation: "The client sent a request's head and a part of its body, and then nothing for \
                       timeouts.idle; the tap answered 408.",
         evidence: "timeouts.idle fired while the rest of a request's body was awaited from the client",
@@ -48,10 +48,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A request's body came too slowly",
         explanation: "The client kept sending its request's body, but so little at a time that the tap \
-                      waited for it for longer than timeouts.request_body in all; each KiB that came \
-                      had bought another second. A stalled network or a client that holds the \
-                      request open, perhaps on purpose. The tap answered 408, or broke off the answer \
-                      that had begun. What the gateway does not read in time is not counted.",
+                      waited for it for longer than timeouts.request_body in all; each KiB that \
+                      came extended the limit by a second. The network is stalled, or the client \
+                      holds the request open, perhaps on purpose. The tap answered 408, or broke \
+                      off the answer that had begun. What the gateway does not read in time is not \
+                      counted.",
         evidence: "timeouts.request_body fired",
         versions: Versions::Any,
         action: "look at the client: it, or its network, sends less than 1 KiB a second; if it is yours and means to, raise timeouts.request_body",
@@ -89,9 +90,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The PROXY header was too slow",
         explanation: "A proxy that is listed in proxy_protocol.from connected, and its PROXY \
-                      protocol header was not whole within timeouts.proxy_header. A proxy that is \
-                      listed and sends none looks the same where its client waits for the server \
-                      to speak first.",
+                      protocol header was not whole within timeouts.proxy_header. A listed proxy \
+                      that sends no header looks the same if its client waits for the server to \
+                      speak first.",
         evidence: "timeouts.proxy_header fired",
         versions: Versions::Any,
         action: "check that the proxy sends the header (HAProxy: `send-proxy-v2`; nginx: `proxy_protocol on`); for slow networks raise timeouts.proxy_header",
@@ -132,12 +133,12 @@ fn fired(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
     view.close.timer.filter(|timer| keys.contains(&timer.key))
 }
 
-/// The timer, when it decided the end of a tunnel.
+/// The timer, if it decided the end of a tunnel.
 fn decided(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
     fired(view, keys).filter(|_| view.decisive() == Decisive::Tap)
 }
 
-/// The idle timer of a plain request, by whose answer it was that it ended.
+/// The idle timer of a plain request, if the answer that it ended was made by `by`.
 fn still<'a>(view: &View<'a>, by: AnswerBy) -> Option<(TimerFact, &'a AnswerFacts)> {
     let timer = fired(view, &[TimerKey::Idle]).filter(|_| !view.had_tunnel())?;
     let answer = view.record().answer.as_ref();
@@ -173,7 +174,7 @@ fn answer(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "the gateway's answer stood still for {} after {} (timeouts.idle is {})",
+        "the gateway's answer stalled for {} after {} (timeouts.idle is {})",
         human_ms(timer.observed_ms),
         human_bytes(answer.body_bytes.unwrap_or_default()),
         limit(timer.limit_ms)
@@ -196,7 +197,7 @@ fn request_body(view: &View<'_>) -> Option<Finding> {
 
 fn slow_body(view: &View<'_>) -> Option<Finding> {
     let timer = fired(view, &[TimerKey::RequestBody])?;
-    // What the gateway had refused explains itself.
+    // A refusal by the gateway explains the end.
     if view.decided_answer().is_some() {
         return None;
     }

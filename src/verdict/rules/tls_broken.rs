@@ -17,11 +17,11 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Client,
         act_on: ActOn::Client,
         title: "The client's TLS broke in the open session",
-        explanation: "In the tunnel the client sent something that its TLS stream must not hold: a \
-                      record that cannot be decrypted, bytes that are no TLS, or a fatal alert. The \
-                      tap answers with the alert that TLS has for it and ends the session; nothing \
-                      of it reached the gateway. A middlebox between client and tap that changes \
-                      bytes looks the same.",
+        explanation: "In the tunnel the client sent something that its TLS stream must not \
+                      contain: a record that cannot be decrypted, bytes that are not TLS, or a \
+                      fatal alert. The tap answers with the alert that TLS defines for it and ends \
+                      the session; nothing of it reached the gateway. A middlebox between client \
+                      and tap that changes bytes looks the same.",
         evidence: "what came on the client's connection in the tunnel that is no TLS, or a fatal alert, before anything else ended the session",
         versions: Versions::Any,
         action: "look at the client's log at this time; take TLS inspection and middleboxes between client and tap out to compare",
@@ -35,11 +35,11 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client's TLS broke before there was a tunnel",
         explanation: "The TLS handshake completed. Before a tunnel was open, or while a plain \
                       request was served, the client sent something that its TLS stream must not \
-                      hold: a record that cannot be decrypted, bytes that are no TLS (plain HTTP \
-                      behind the handshake), or a fatal alert. The tap ended the connection, and \
-                      the request with it. What comes after a refusal, or after the gateway could \
-                      not be reached, explains nothing. A middlebox between client and tap that changes bytes \
-                      looks the same.",
+                      contain: a record that cannot be decrypted, bytes that are not TLS (plain \
+                      HTTP after the handshake), or a fatal alert. The tap ended the connection, \
+                      and the request with it. A break after a refusal, or after the gateway could \
+                      not be reached, explains nothing. A middlebox between client and tap that \
+                      changes bytes looks the same.",
         evidence: "what came on the client's connection after the TLS handshake that is no TLS, or a fatal alert, with no tunnel open, no refusal and no failure of the gateway before it",
         versions: Versions::Any,
         action: "look at the client's log at this time; take TLS inspection and middleboxes between client and tap out to compare",
@@ -86,11 +86,16 @@ fn in_tunnel(view: &View<'_>) -> Option<Finding> {
 fn early(view: &View<'_>) -> Option<Finding> {
     let fault = view.fault_of(Leg::Client)?;
     // Failures inside the handshake have rules of their own.
-    let shaken = (view.client.tls.as_ref()).is_some_and(|tls| tls.failure.is_none());
-    if !shaken || view.had_tunnel() || view.close.timer.is_some() || view.close.refused.is_some() {
+    let handshake_done = (view.client.tls.as_ref()).is_some_and(|tls| tls.failure.is_none());
+    if !handshake_done
+        || view.had_tunnel()
+        || view.close.timer.is_some()
+        || view.close.refused.is_some()
+    {
         return None;
     }
-    // What had failed or was answered by then is no work of what came while the connection lingered.
+    // A break that came while the connection lingered does not explain an earlier failure or
+    // answer.
     let answered_by_us = view
         .answer
         .as_ref()
@@ -119,7 +124,7 @@ fn body_was_cut(view: &View<'_>) -> bool {
     (view.answer.as_ref()).is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400)
 }
 
-/// Where in the session it came.
+/// The place in the session at which the break came.
 fn place(view: &View<'_>) -> &'static str {
     let body = body_was_cut(view);
     let answering = (view.answer.as_ref()).is_some_and(|answer| answer.by == AnswerBy::Gateway);
@@ -130,7 +135,7 @@ fn place(view: &View<'_>) -> &'static str {
         _ if body => "in its request's body",
         _ if answering => "while the answer came",
         (_, Phase::Accept | Phase::Tls | Phase::Request | Phase::Admission) => {
-            "right behind its request"
+            "right after its request"
         }
         (_, Phase::Dial) => "while we connected to the gateway",
         _ => "while the gateway's answer was awaited",

@@ -1,4 +1,4 @@
-//! Endings that only other sessions explain: what they showed is in the record's `context`.
+//! Endings that only other sessions explain: their evidence is in the record's `context`.
 
 use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, WAVES_ALIKE, lost};
 use crate::session::party::{Leg, Party};
@@ -23,13 +23,13 @@ pub(super) const RULES: &[Rule] = &[
                       process of the gateway (a new boot id; before 2026.8, which has none, an uptime \
                       that began later) answered right after it. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
-                      out of memory), its host went away, or what stands before it did. A process \
-                      takes all its sessions with it: where a session that was open before is \
-                      still open, or the same process answers afterwards, it has not ended. \
-                      Neither has it where a gateway loses so many sessions in any second. Where \
+                      out of memory), its host went away, or a proxy in front of it did. A process \
+                      takes all its sessions with it: if a session that was open before is still \
+                      open, or the same process answers afterwards, it has not ended. Nor does the \
+                      loss prove anything if a gateway loses as many sessions in any second. If \
                       all of them had been silent for equally long, a proxy's idle timer looks the \
-                      same: from the second such time on, with the same boot id and a silence \
-                      that is the same far more exactly than chance would have it, it is \
+                      same: from the second such time on, with the same boot id and a silence that \
+                      is the same far more exactly than chance would have it, it is \
                       hop.fault.idle_cadence.",
         evidence: "the gateway's leg lost without a Close, no session of before that is still open, and in the context two others lost within the same second, far more than at any other time, or a new boot id right after it",
         versions: Versions::Seen,
@@ -216,7 +216,7 @@ fn period(ms: u64) -> String {
 /// Evidence that it is a timer and not chance.
 fn shown_by(found: &Cadence, after: &str, process: Option<&str>) -> Vec<Evidence> {
     let mut all = Vec::new();
-    // Where waves are all that there is, they are told below.
+    // If there are only waves, they are reported below.
     if found.waves < found.cases {
         all.push(fact(format!(
             "{} of {} sessions that ended on this leg without a Close ended {after}",
@@ -266,9 +266,9 @@ fn shown_by(found: &Cadence, after: &str, process: Option<&str>) -> Vec<Evidence
 
 fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
     let of_a_hop = match found.leg {
-        // Programs that end after a time of their own are clients, too, wherever they run.
+        // Programs that end after a fixed time are clients, too, wherever they run.
         Leg::Client => found.known_s.is_some() && found.clients > 1 && proxy_in_front(view),
-        // Of any other gateway it is not known whether it has such a timer itself.
+        // Any other gateway may have such a timer itself.
         Leg::Gateway => view.spoken().has_no_time_limit || view.foreign_server().is_some(),
     };
     if of_a_hop && is_far_from_chance(found) {
@@ -287,11 +287,12 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     let context = view.record().context.as_ref()?;
     let found = of_a_cadence(view, context)?;
     let leg = found.leg;
-    // An end that does not read gives up on its own pings as regularly as any timer.
+    // An end that does not read misses the answers to its pings, and gives up as regularly as any
+    // timer.
     if view.pongs_held_up(leg.other()) {
         return None;
     }
-    // A timer in the path does not start the gateway anew.
+    // A timer in the path does not restart the gateway.
     if leg == Leg::Gateway && context.processes_lost >= LOOP {
         return None;
     }
@@ -302,7 +303,7 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     };
     let side = side(leg);
     let (timer, server, hint) = match (leg, view.foreign_name()) {
-        // Who is in the path is known there at best, not who stands next to us.
+        // The headers may show who is in the path, but not who is next to us.
         (Leg::Client, _) => ("a timer".to_owned(), None, view.path_hint()),
         (Leg::Gateway, None) => ("a timer".to_owned(), None, String::new()),
         (Leg::Gateway, Some(name)) => (

@@ -22,9 +22,9 @@ pub(super) const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway's socket is full",
-        explanation: "More connections wait at the gateway's unix socket than it lets wait (EAGAIN): \
-                      the process that made the socket is there and accepts nothing, or far too \
-                      slowly.",
+        explanation: "The accept queue of the gateway's unix socket is full (EAGAIN): the process \
+                      that created the socket is running, but accepts no connections, or accepts \
+                      them far too slowly.",
         evidence: "EAGAIN of the unix socket",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load: it does not accept connections",
@@ -43,9 +43,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's name does not resolve",
         explanation: "The name in gateway.url has no address where the tap runs. In Compose only \
                       services on the same network resolve each other's names, and only while the \
-                      other container runs: a gateway that ended, or that ends at each start \
-                      again, has no name any more. Which \
-                      resolver was asked is in the record (gateway.dns.resolver).",
+                      other container runs: a gateway that ended, or that ends again at each \
+                      start, no longer has a name. The record has the resolver that was asked \
+                      (gateway.dns.resolver).",
         evidence: "no address for the name in gateway.url",
         versions: Versions::Any,
         action: "check the name in gateway.url, or its container is not running: `docker compose ps -a` shows one that \
@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The tap's host forbids the connection",
         explanation: "The tap's own host refused to send to the gateway's address (EACCES, EPERM): \
                       a packet filter on it (nftables, iptables, a network policy), a `prohibit` \
-                      route, or a security module. No packet left, so nothing is known of the \
+                      route, or a security module. No packet left, so nothing is known about the \
                       gateway.",
         evidence: "EACCES or EPERM of the TCP connection",
         versions: Versions::Any,
@@ -186,8 +186,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "TLS with the gateway failed",
-        explanation: "The TLS handshake with the gateway failed and not because of its certificate; \
-                      the evidence has the TLS library's words.",
+        explanation: "The TLS handshake with the gateway failed, but not because of its \
+                      certificate; the evidence has the TLS library's words.",
         evidence: "a TLS handshake with the gateway that failed for another reason than its certificate",
         versions: Versions::Any,
         action: "check the gateway's TLS settings: we speak TLS 1.2 and 1.3",
@@ -197,7 +197,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway ended the TLS handshake",
         explanation: "gateway.url says https or wss, and what listens there ended or reset the \
                       connection inside the TLS handshake, without an alert: it does not speak TLS, \
-                      it is going down, or what forwards its port has nobody to forward to.",
+                      it is going down, or a port forwarder in front of it has no target.",
         evidence: "FIN or RST of the gateway inside the TLS handshake",
         versions: Versions::Any,
         action: "check that the gateway runs; if it does, use http:// (or ws://) in gateway.url, or enable gateway.tls at the gateway",
@@ -343,8 +343,8 @@ fn no_address(view: &View<'_>) -> Option<Finding> {
 fn no_answer(view: &View<'_>) -> Option<Finding> {
     let waited = view.ms_since(Phase::Dial)?;
     let left = view.phase == Phase::Dial && view.end_of(Leg::Client).is_by_peer();
-    let untold = view.answer.is_none() && view.gateway_error().is_none();
-    if !left || !untold || view.kind == RecordKind::Connection || waited < DIAL_MS {
+    let no_error_recorded = view.answer.is_none() && view.gateway_error().is_none();
+    if !left || !no_error_recorded || view.kind == RecordKind::Connection || waited < DIAL_MS {
         return None;
     }
     let summary = format!(

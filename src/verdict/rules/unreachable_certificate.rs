@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway's certificate is not trusted",
         explanation: "TLS with the gateway failed because its certificate is not signed by a CA \
-                      that the tap trusts: self-signed, or an inner CA.",
+                      that the tap trusts: self-signed, or signed by an internal CA.",
         evidence: "the TLS library's verdict on the gateway's certificate: unknown issuer",
         versions: Versions::Any,
         action: "set gateway.tls.ca to the file of the CA (or of the self-signed certificate) of the gateway",

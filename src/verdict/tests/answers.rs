@@ -1,5 +1,5 @@
-//! What answers other than a 101 mean: which server sent them, what they ask for, and which
-//! credential had been sent.
+//! Answers other than a 101: the server that sent them, their demands, and the credential that had
+//! been sent.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn openclaw(mut record: SessionRecord) -> SessionRecord {
     record
 }
 
-/// With a credential in Authorization.
+/// The record with a credential in Authorization.
 fn authorized(mut record: SessionRecord) -> SessionRecord {
     let credential = json!([{
         "place": "header:authorization", "scheme": "Basic", "user": "me", "length": 12,
@@ -73,7 +73,7 @@ fn a_redirect_shows_where_it_leads_and_what_it_wants() {
         "{}",
         verdict.next
     );
-    // A gateway of another kind may redirect by itself.
+    // A gateway of another kind may itself redirect.
     assert_eq!(verdict.confidence, Confidence::Possible);
     assert_eq!(decide(&openclaw(record)).confidence, Confidence::Likely);
 }
@@ -87,7 +87,7 @@ fn a_429_says_whose_it_is_and_how_long_to_wait() {
     let nginx = decide(&answered(429, "nginx".into(), "html", headers()));
     assert_eq!(nginx.rule, "hop.fault.rate_limited");
     assert!(nginx.next.contains("wait 60.0 s"), "{}", nginx.next);
-    // A gateway of another kind may rate-limit by itself, with any body.
+    // A gateway of another kind may itself limit the rate, with any body.
     let plain = decide(&answered(429, Value::Null, "json", headers()));
     assert_eq!(plain.rule, "gateway.refused.other");
     assert!(plain.next.contains("wait 60.0 s"), "{}", plain.next);

@@ -1,5 +1,5 @@
-//! Every breach of RFC 6455, by either end, and everything that may follow it. The scanner, the
-//! counters and the recorder build the records from bytes.
+//! Every breach of RFC 6455, by either end, and all possible reactions. The scanner, the counters
+//! and the recorder build the records from bytes.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,7 @@ use crate::ws::{CloseCode, Violation};
 
 const BOTH: [Leg; 2] = [Leg::Client, Leg::Gateway];
 
-/// A tunnel of `dialect: plain`, driven as the relay does it. Times are milliseconds from its
-/// start.
+/// A tunnel of `dialect: plain`, driven as by the relay. Times are milliseconds from its start.
 struct Tunnel {
     start: Instant,
     to_gateway: Observer,
@@ -253,7 +252,7 @@ fn a_breach_explains_what_follows_from_it_and_nothing_else() {
                     let blamed = BOTH.map(fault_of).contains(&verdict.rule.as_str());
                     assert!(!blamed, "{about}: {}", verdict.rule);
                 }
-                // The breach is shown in any case, and facts are in the order of time.
+                // The breach is always shown, and facts are in chronological order.
                 let facts = &verdict.evidence;
                 assert!(
                     facts.iter().any(|it| it.fact.contains("RFC 6455")),
@@ -308,20 +307,23 @@ fn of_both_ends_breaches_the_first_counts() {
                 let verdict = decide(&ending.over());
                 let about = format!("{kind:?} by the {}, {number}", first.party().as_str());
                 assert_eq!(verdict.rule, fault_of(first), "{about}");
-                let told: Vec<_> = verdict
+                let breach_facts: Vec<_> = verdict
                     .evidence
                     .iter()
                     .filter(|it| it.fact.contains("RFC 6455"))
                     .collect();
-                assert!(told.len() >= 2, "{about}: both are told");
-                assert!(told[0].fact.contains(first.party().as_str()), "{about}");
+                assert!(breach_facts.len() >= 2, "{about}: both are named");
+                assert!(
+                    breach_facts[0].fact.contains(first.party().as_str()),
+                    "{about}"
+                );
                 assert_in_order(&verdict, &about);
             }
         }
     }
 }
 
-/// A breach that was tolerated for long does not excuse a later breach by the other end.
+/// A breach that was tolerated for a long time does not excuse a later breach by the other end.
 #[test]
 fn an_old_breach_excuses_no_fresh_one() {
     for old in BOTH {
@@ -385,9 +387,12 @@ fn an_announced_end_is_not_blamed_on_a_breach() {
             } });
         })
     };
-    let told = "2026-11-21T10:00:00.500Z";
-    assert_eq!(others(told, true), "gateway.lifecycle.lost_in_restart");
-    assert_eq!(others(told, false), breach);
+    let announced_at = "2026-11-21T10:00:00.500Z";
+    assert_eq!(
+        others(announced_at, true),
+        "gateway.lifecycle.lost_in_restart"
+    );
+    assert_eq!(others(announced_at, false), breach);
     // The new process had let it in.
     assert_eq!(others("2026-11-21T09:59:50Z", true), breach);
 }
@@ -465,11 +470,11 @@ fn a_broken_close_that_came_second_changes_nothing() {
             );
             let verdict = decide(&tunnel.over());
             assert_eq!(verdict.class, Class::Ok, "{kind:?}: {}", verdict.rule);
-            let told = verdict
+            let has_fact = verdict
                 .evidence
                 .iter()
                 .any(|it| it.fact.contains("RFC 6455"));
-            assert!(told, "{kind:?}");
+            assert!(has_fact, "{kind:?}");
         }
     }
 }
@@ -536,8 +541,8 @@ fn a_reason_is_quoted_whole_and_a_longer_one_is_named() {
         let bytes = frame(Leg::Gateway, 0x88, &body);
         let verdict = decide(&Tunnel::new().sends(Leg::Gateway, &bytes, 100).over());
         let quoted = format!("\"{}{mark}\"", "x".repeat(123));
-        let told = verdict.evidence.iter().any(|it| it.fact.contains(&quoted));
-        assert!(told, "{:?}", verdict.evidence);
+        let has_fact = verdict.evidence.iter().any(|it| it.fact.contains(&quoted));
+        assert!(has_fact, "{:?}", verdict.evidence);
         if mark.is_empty() {
             assert_eq!(verdict.rule, "gateway.fault.internal");
             assert!(verdict.summary.contains(&quoted), "{}", verdict.summary);

@@ -1,8 +1,8 @@
-//! Real gateways of nine months, each scenario judged: `tests/fixtures/gateway-versions`.
+//! Judges every scenario of real gateways from nine months: `tests/fixtures/gateway-versions`.
 //!
-//! The snapshot keeps the rule of each scenario and version. What it may never keep is asserted:
-//! nothing is `unknown`, a good session is `ok`, and a scenario has the same class with each gateway
-//! unless [`exceptions`] says why.
+//! The snapshot keeps the rule of each scenario and version. These invariants are asserted: nothing
+//! is `unknown`, a good session is `ok`, and a scenario has the same class with each gateway unless
+//! [`exceptions`] says why.
 
 mod docs_tests;
 mod exceptions;
@@ -70,8 +70,8 @@ fn no_scenario_is_unknown_or_explained_twice() {
     assert!(count > 500, "{count} captures");
 }
 
-/// Accepted, and at least one request answered well or none sent: nothing is wrong, whatever was said
-/// in passing.
+/// A session that was accepted, with at least one successful request or none at all, is fine,
+/// whatever else was said in it.
 #[test]
 fn a_good_session_is_ok() {
     let mut count = 0;
@@ -102,7 +102,7 @@ fn a_scenario_has_one_class_unless_the_gateways_differ() {
     let mut used = BTreeSet::new();
     let mut wrong = String::new();
     for (scenario, row) in judged() {
-        // The newest gateway is the one that the rules were made for.
+        // The rules were written for the newest gateway.
         let expected = row.last().unwrap().2.class;
         for (version, _, verdict) in &row {
             if verdict.class == expected {
@@ -168,7 +168,7 @@ fn command_lines_of_other_versions() {
     insta::assert_snapshot!(table);
 }
 
-/// A verdict on a skew lets the older of the two act.
+/// In a verdict on a skew, the older of the two has to act.
 fn assert_direction(command: &Command, verdict: &Verdict) {
     if verdict.class != Class::GatewayProtocol {
         return;

@@ -10,7 +10,7 @@ fn class_of(record: &SessionRecord) -> Class {
     decide(record).class
 }
 
-/// Ten o'clock and so many milliseconds.
+/// `ms` milliseconds after ten o'clock.
 fn at(ms: i64) -> Value {
     let start: jiff::Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
     let at = start
@@ -462,7 +462,7 @@ fn the_details_code_beats_the_text_and_the_text_speaks_where_there_is_no_code() 
 
 #[test]
 fn each_way_not_to_be_believed_has_its_own_action() {
-    let told = |edit: fn(&mut Value)| {
+    let verdict_of = |edit: fn(&mut Value)| {
         let verdict = decide(&edited("gateway.refused.attribution_client", edit));
         (verdict.rule, verdict.next)
     };
@@ -511,7 +511,7 @@ fn each_way_not_to_be_believed_has_its_own_action() {
             "into trusted_proxies of wstap; then in openclaw.json set",
         ),
     ] {
-        let found = told(edit);
+        let found = verdict_of(edit);
         assert_eq!(found.0, rule);
         assert!(found.1.contains(next), "{}", found.1);
     }

@@ -1,5 +1,5 @@
-//! Sessions that end at random ages, on either leg, at any rate: no verdict blames a party for
-//! chance. Timers among them are found.
+//! Sessions that end at random ages, on either leg, at any rate: no verdict takes chance for a
+//! cause, but timers among them are found.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1.
+    /// A random number from 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
     fn part(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
@@ -46,7 +46,7 @@ impl Dice {
     }
 }
 
-/// One session: its start, its age when it was lost, and how long nothing had moved.
+/// One session: its start, its age when it was lost, and how long it had been silent.
 #[derive(Clone, Copy, Debug)]
 struct Life {
     opened_ms: i64,
@@ -65,7 +65,7 @@ fn at(ms: i64) -> Moment {
     Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
 }
 
-/// The session's record, with a client address of its own.
+/// The session's record, with its own client address.
 fn record(base: &SessionRecord, number: usize, life: &Life) -> SessionRecord {
     let mut record = base.clone();
     let end = at(life.ends_ms());
@@ -103,8 +103,8 @@ fn base(leg: Leg) -> SessionRecord {
     base
 }
 
-/// Passes all sessions through the memory as the tap does: each is noted when it ends, and judged a
-/// second later with the sessions that are known to be open then.
+/// Passes all sessions through the memory as the tap does: each is added when it ends, and judged a
+/// second later together with the sessions that are known to be open then.
 fn judge(lives: &[Life]) -> Vec<(Life, Verdict)> {
     const WAIT_MS: i64 = 1000;
     let mut lives = lives.to_vec();
@@ -151,7 +151,7 @@ const BLAMED: [&str; 3] = [
 /// Draws an age in seconds.
 type Spread = fn(&mut Dice) -> f64;
 
-/// Distributions of ages: of people, programs and networks.
+/// Distributions of ages, as people, programs and networks cause them.
 const SPREADS: [(&str, Spread); 11] = [
     ("log-uniform", |dice| dice.log_uniform(1.2, 60.0)),
     ("log-uniform, both legs", |dice| dice.log_uniform(1.2, 60.0)),
@@ -296,7 +296,8 @@ fn a_timer_among_as_many_that_end_by_themselves_is_found_by_its_tenth_cut() {
                     last.rule, "hop.fault.idle_cadence",
                     "{period_ms}: {last:#?}"
                 );
-                // A session that ends by itself after that time cannot be told from a cut one.
+                // A session that ends by itself after that time cannot be distinguished from a cut
+                // one.
                 let near = |life: &Life| {
                     let off = life.silence_ms.unwrap_or(0).abs_diff(period_ms);
                     off * 25 < period_ms.unsigned_abs()
@@ -332,7 +333,8 @@ fn programs_that_always_take_as_long_are_no_hops_fault() {
     }
 }
 
-/// Three sessions that are cut at once, again and again. All get the gateway's ticks at one moment.
+/// Three sessions that are cut at once, again and again. All get the gateway's ticks at the same
+/// moment.
 fn mass_cuts(cuts: usize, mut next: impl FnMut(i64) -> (i64, i64)) -> Vec<Life> {
     let mut last_ms = 0;
     let one = |_| {
@@ -382,16 +384,19 @@ fn mass_cuts_of_a_timer_are_possible_from_the_second_and_likely_by_the_fourth() 
             let talked_ms = millis(dice.uniform(700.0, 1400.0));
             (last_ms + talked_ms + silence_ms, silence_ms)
         });
-        let told: Vec<_> = judge(&lives).into_iter().map(|(_, told)| told).collect();
+        let verdicts: Vec<_> = judge(&lives)
+            .into_iter()
+            .map(|(_, verdict)| verdict)
+            .collect();
         let cadence = "hop.fault.idle_cadence";
-        assert!(told[..3].iter().all(|told| told.rule != cadence));
-        for told in &told[3..6] {
-            assert_eq!(told.rule, cadence, "{period_ms}: {told:#?}");
-            assert_eq!(told.confidence, Confidence::Possible);
+        assert!(verdicts[..3].iter().all(|verdict| verdict.rule != cadence));
+        for verdict in &verdicts[3..6] {
+            assert_eq!(verdict.rule, cadence, "{period_ms}: {verdict:#?}");
+            assert_eq!(verdict.confidence, Confidence::Possible);
         }
-        for told in &told[9..] {
-            assert_eq!(told.rule, cadence, "{period_ms}: {told:#?}");
-            assert_eq!(told.confidence, Confidence::Likely);
+        for verdict in &verdicts[9..] {
+            assert_eq!(verdict.rule, cadence, "{period_ms}: {verdict:#?}");
+            assert_eq!(verdict.confidence, Confidence::Likely);
         }
     }
 }
@@ -408,11 +413,11 @@ fn left_leg(leg: Leg) -> TransportEnd {
 fn the_sessions_of_these_tests_are_lost() {
     assert_eq!(left_leg(Leg::Client), TransportEnd::Rst);
     assert!(left_leg(Leg::Gateway).is_orderly());
-    let told = judge(&[Life {
+    let verdicts = judge(&[Life {
         opened_ms: 0,
         age_ms: 9000,
         silence_ms: Some(5000),
         leg: Leg::Gateway,
     }]);
-    assert_eq!(told[0].1.rule, "gateway.left.open");
+    assert_eq!(verdicts[0].1.rule, "gateway.left.open");
 }

@@ -1,4 +1,4 @@
-//! Which credential a refusal is told of, and what is odd about it.
+//! The credential that a verdict on a refusal names, and its oddities.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         ("scheme", "`Bearer `"),
         ("assignment", "NAME=value"),
         ("url", "URL"),
-        // The gateway cuts blanks off the ends: they are no cause.
+        // The gateway trims blanks, so they are not the cause.
         ("whitespace", "does not match"),
     ] {
         let record = edited("gateway.auth.token_mismatch", |record| {
@@ -32,7 +32,7 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         "{}",
         plain.summary
     );
-    // The advice needs nothing that a gateway's host lacks.
+    // The advice uses only programs that a gateway's host has.
     for words in [
         "`node -e '",
         "| sha256sum | cut -c1-8`",
@@ -70,7 +70,7 @@ fn a_short_secret_is_compared_under_the_taps_key_or_not_at_all() {
 #[test]
 fn what_is_inside_of_a_copied_line_is_compared_with_what_works() {
     const INNER: &str = "sha256:9f86d081";
-    let told = |context: serde_json::Value| {
+    let advice = |context: serde_json::Value| {
         let verdict = decide(&edited("gateway.auth.token_mismatch", |record| {
             record["auth"][0]["shape"] = json!(["assignment"]);
             record["auth"][0]["inner"] = INNER.into();
@@ -96,13 +96,13 @@ fn what_is_inside_of_a_copied_line_is_compared_with_what_works() {
         }] })
     };
     for context in [used(INNER), own(true)] {
-        let (works, next) = told(context);
+        let (works, next) = advice(context);
         assert!(works && next.contains("follows the `=`"), "{next}");
         assert!(!next.contains("compare"), "{next}");
     }
     // Another value works, the inner value was refused as well, or nothing is known.
     for context in [used("sha256:00000000"), own(false), json!({})] {
-        let (works, next) = told(context);
+        let (works, next) = advice(context);
         assert!(!works);
         assert!(
             next.contains(INNER) && next.contains("if the gateway refuses that too"),
@@ -112,7 +112,7 @@ fn what_is_inside_of_a_copied_line_is_compared_with_what_works() {
 }
 
 #[test]
-fn of_several_credentials_the_one_that_was_compared_is_told() {
+fn of_several_credentials_the_one_that_was_compared_is_named() {
     // A real client that tries again sends its stored device token beside the shared one.
     let record = edited("gateway.auth.token_mismatch", |record| {
         let token = record["auth"][0].clone();
@@ -143,7 +143,7 @@ fn a_fingerprint_that_nobody_can_make_again_is_not_searched_for() {
 
 #[test]
 fn which_source_wins_is_told_by_the_gateways_version() {
-    let told = |version: &str| {
+    let advice = |version: &str| {
         let verdict = decide(&edited("gateway.auth.token_mismatch", |record| {
             record["context"] = json!({ "boots": [{
                 "id": "b", "version": version, "sessions": 1,
@@ -153,7 +153,7 @@ fn which_source_wins_is_told_by_the_gateways_version() {
         let facts = verdict.evidence.into_iter().map(|evidence| evidence.fact);
         facts.collect::<Vec<_>>().join("; ")
     };
-    assert!(told("2026.9.6").contains("in \"2026.9.6\" a flag comes before the configuration"));
-    assert!(told("2026.3.1").contains("is older than 2026.9"));
-    assert!(told("nightly").contains("older guides say the reverse"));
+    assert!(advice("2026.9.6").contains("in \"2026.9.6\" a flag comes before the configuration"));
+    assert!(advice("2026.3.1").contains("is older than 2026.9"));
+    assert!(advice("nightly").contains("older guides say the reverse"));
 }

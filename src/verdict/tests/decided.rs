@@ -1,4 +1,4 @@
-//! The gateway's refusal decides, whatever came afterwards.
+//! The gateway's refusal decides, whatever happened afterwards.
 
 use serde_json::json;
 
@@ -70,11 +70,11 @@ fn nothing_that_comes_after_a_refusal_outvotes_it() {
             });
             let verdict = decide(&record);
             assert_eq!(verdict.rule, id, "{what}");
-            let told = verdict
+            let has_fact = verdict
                 .evidence
                 .iter()
                 .any(|it| it.fact.contains("cut off after 3 B"));
-            assert!(told, "{id}, {what}: {:?}", verdict.evidence);
+            assert!(has_fact, "{id}, {what}: {:?}", verdict.evidence);
         }
     }
 }
@@ -106,7 +106,7 @@ fn what_ends_a_good_answer_is_told_as_before() {
     );
 }
 
-/// A dial that failed had failed, and its 502 was sent, before the client broke its TLS.
+/// The dial had failed, and its 502 was sent, before the client broke its TLS.
 #[test]
 fn a_client_that_breaks_its_tls_is_no_reason_for_what_had_failed() {
     for id in [
@@ -122,7 +122,7 @@ fn a_client_that_breaks_its_tls_is_no_reason_for_what_had_failed() {
             assert_eq!(rule_of(&record), id, "{kind}");
         }
     }
-    // Without the failure and the answer, the same is the reason.
+    // Without the failure and the answer, the broken TLS is the reason.
     let record = edited("gateway.unreachable.refused", |record| {
         record["gateway"]["error"] = serde_json::Value::Null;
         record["answer"] = serde_json::Value::Null;

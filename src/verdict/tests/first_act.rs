@@ -1,4 +1,4 @@
-//! Who ended a session first: all users of the answer agree, whatever happened.
+//! Who ended a session first: all code that uses the answer agrees, whatever happened.
 
 use std::time::{Duration, Instant};
 

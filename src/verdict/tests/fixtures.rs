@@ -7,7 +7,7 @@ use super::*;
 use crate::session::record::Class;
 use crate::verdict::openclaw::said;
 
-/// Longest summary: it stands in one line of a terminal.
+/// Maximum length of a summary: it must fit in one line of a terminal.
 const MOST: usize = 160;
 
 #[test]
@@ -47,7 +47,7 @@ fn fixtures_name_no_field_that_records_lack() {
     }
 }
 
-/// Fields that are not read would silently be no facts at all.
+/// Fields that are not read would silently be ignored.
 fn assert_known(at: &str, written: &serde_json::Value, read: &serde_json::Value) {
     let (Some(written), Some(read)) = (written.as_object(), read.as_object()) else {
         return;

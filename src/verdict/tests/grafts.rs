@@ -48,7 +48,7 @@ fn walk(value: &Value, at: &str, places: &mut BTreeSet<String>) {
     }
 }
 
-/// Values at the edge of what a type holds, and of other types.
+/// Extreme values of each type, and values of other types.
 fn extremes() -> Vec<Value> {
     vec![
         Value::Null,
@@ -91,7 +91,7 @@ proptest! {
         let mut record = base.get(&WHOLE).clone();
         for [place, donor, extreme] in edits {
             let place = place.get(&PLACES);
-            // As often from another record as from the edge.
+            // Take pieces of other records as often as extreme values.
             let piece = match donor.index(2 * WHOLE.len()) {
                 other if other < WHOLE.len() => WHOLE[other].pointer(place).cloned(),
                 _ => Some(extreme.get(&extremes).clone()),
@@ -99,7 +99,7 @@ proptest! {
             let mut edited = record.clone();
             if let (Some(old), Some(piece)) = (edited.pointer_mut(place), piece) {
                 *old = piece;
-                // What is no record any more is not for `decide`.
+                // An edit that is no longer a record cannot be judged.
                 if serde_json::from_value::<SessionRecord>(edited.clone()).is_ok() {
                     record = edited;
                 }
@@ -109,7 +109,7 @@ proptest! {
     }
 }
 
-/// Without it the property above could pass by reading nothing.
+/// Without this test, the property above could pass without any valid record.
 #[test]
 fn pieces_reach_every_part_of_a_record() {
     for part in [

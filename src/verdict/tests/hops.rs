@@ -1,4 +1,4 @@
-//! Proxies are named where something gives them away, and nowhere else.
+//! Proxies are named if something shows them, and only then.
 
 use serde_json::json;
 
@@ -45,20 +45,20 @@ fn where_the_age_is_as_alike_as_the_silence_both_are_told() {
         "{}",
         both.next
     );
-    let told = |verdict: &Verdict| {
+    let named = |verdict: &Verdict| {
         let facts = verdict.evidence.iter();
         facts
             .filter(|it| it.fact.contains("as alike in age"))
             .count()
     };
-    assert_eq!(told(&both), 1);
+    assert_eq!(named(&both), 1);
     let silence = with(None);
     assert!(
         !silence.next.contains("connection's lifetime"),
         "{}",
         silence.next
     );
-    assert_eq!(told(&silence), 0);
+    assert_eq!(named(&silence), 0);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_proxy_in_front_is_told_by_what_only_it_adds() {
         "{}",
         cloudflare.summary
     );
-    // Everybody adds these.
+    // Every proxy adds these.
     let anyone = with(header("X-Forwarded-For", None, 9), "HTTP/1.1");
     assert!(
         anyone
@@ -92,7 +92,7 @@ fn a_proxy_in_front_is_told_by_what_only_it_adds() {
     assert!(says("it came with the header Via: \"1.1 varnish\""));
 }
 
-/// nginx adds its Server header to what the gateway answers, too.
+/// nginx adds its Server header to the gateway's answers, too.
 #[test]
 fn a_page_proves_more_than_a_head() {
     let by = |page: serde_json::Value| {
@@ -106,7 +106,7 @@ fn a_page_proves_more_than_a_head() {
     assert_eq!(head.confidence, Confidence::Likely);
     let own = by("nginx".into());
     assert_eq!(own.confidence, Confidence::Certain);
-    // Behind nginx HAProxy answered.
+    // HAProxy, behind nginx, answered.
     let other = by("haproxy".into());
     assert!(
         other.summary.starts_with("HAProxy answered"),

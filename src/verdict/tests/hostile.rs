@@ -1,4 +1,4 @@
-//! What peers say must neither fool a rule nor reach a terminal or a command line alive.
+//! Peers' texts must neither fool a rule nor reach a terminal or a command line unescaped.
 
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn hostile_text_stays_inert() {
     }
 }
 
-/// Puts hostile text wherever a peer's text stands.
+/// Replaces every text of a peer by hostile text.
 fn poison(record: &mut Value, hostile: &str) {
     const PEERS: [&str; 30] = [
         "reason",

@@ -1,5 +1,5 @@
-//! A dialect that only tests have, from bytes to verdicts: the observer, the recorder and `judge` know only its profile
-//! and its rules.
+//! A dialect that exists only in tests, from bytes to verdicts: the observer, the recorder and
+//! `judge` know only its profile and its rules.
 
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ fn session(dialect: Choice, messages: &[(Leg, &str)], code: u16) -> SessionRecor
     recorder.finish(now)
 }
 
-/// The verdict where the dialect's rules are listed before the general ones.
+/// The verdict, with the dialect's rules before the general ones.
 fn judged(record: &SessionRecord) -> Verdict {
     let files = files().chain([rules::RULES]);
     let ids = rules::STEPS
@@ -113,7 +113,7 @@ fn judged(record: &SessionRecord) -> Verdict {
 
 fn rule(dialect: Choice, messages: &[(Leg, &str)], code: u16) -> String {
     let record = session(dialect, messages, code);
-    // A record that is written and read again is judged alike.
+    // A record that is written and read again gets the same verdict.
     let read = serde_json::from_value(serde_json::to_value(&record).unwrap()).unwrap();
     let verdict = judged(&record);
     assert_eq!(judged(&read), verdict);
@@ -137,8 +137,8 @@ fn its_acceptance_refusal_and_close_code_are_judged() {
 #[test]
 fn what_it_does_not_say_is_not_heard() {
     let lantern = |messages: &[_], code| rule(Choice::Lantern, messages, code);
-    // A refusal before the client asked refuses nothing, and a client that was not let in cannot be
-    // moved.
+    // A refusal before the client's request refuses nothing, and a client that was not let in
+    // cannot be moved.
     assert_eq!(lantern(&[DENIED, HELLO], 1008), "gateway.closed.code");
     assert_eq!(lantern(&[WELCOME, HELLO], 4700), "gateway.closed.code");
     assert_eq!(lantern(&[HELLO], 1000), "gateway.closed.before_hello");

@@ -1,4 +1,4 @@
-//! Gateways before 2026.8: what they do otherwise, and what must not be taken for it.
+//! Gateways before 2026.8: their differences, and symptoms that must not be mistaken for them.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn closing(names: &[&str], edit: impl FnOnce(&mut Value)) -> SessionRecord {
 
 const LIBRARY: [&str; 3] = ["connection", "content-type", "content-length"];
 
-/// The version of the gateway, as another session was told.
+/// Sets the gateway's version, as reported to another session.
 fn version(record: &mut Value, version: &str) {
     record["context"]["boots"] = json!([{
         "id": "boot-1", "version": version, "sessions": 1, "first_at": "2026-11-21T09:59:00Z",
@@ -109,7 +109,7 @@ fn a_handshake_that_a_shutdown_left_waiting_is_not_a_proxys_or_a_stuck_gateways(
         record["context"]["going_down"] = Value::Null;
     });
     assert_eq!(rule_of(&alone), NO_HELLO);
-    // That others were lost is no announcement.
+    // Other lost sessions are not an announcement.
     let lost = edited(UNANSWERED, |record| {
         record["context"]["going_down"]["announced"] = false.into();
     });
@@ -158,7 +158,7 @@ fn the_limit_of_first_frames_is_that_of_the_version() {
         (80 * KIB, Some("dev"), FIRST, None),
         (80 * KIB, Some("2026.4.29"), FIRST, Some("64.0 KiB")),
         (80 * KIB, Some("2026.9.6"), FIRST, Some("64.0 KiB")),
-        // These take more: the limit is somebody else's.
+        // These versions take more, so the limit is not the gateway's.
         (80 * KIB, Some("2026.1.24"), SMALLER, None),
         (80 * KIB, Some("2026.3.7"), SMALLER, None),
         (600 * KIB, Some("2026.3.7"), SMALLER, None),
@@ -170,15 +170,20 @@ fn the_limit_of_first_frames_is_that_of_the_version() {
         let verdict = decide(&too_big(size, known));
         assert_eq!(verdict.rule, rule, "{size} {known:?}");
         if rule == FIRST {
-            let told = |words: &str| verdict.evidence.iter().any(|it| it.fact.contains(words));
-            assert_eq!(told("takes at most"), names.is_some(), "{size} {known:?}");
-            let right = names.is_none_or(told);
+            let has_fact = |words: &str| verdict.evidence.iter().any(|it| it.fact.contains(words));
+            assert_eq!(
+                has_fact("takes at most"),
+                names.is_some(),
+                "{size} {known:?}"
+            );
+            let right = names.is_none_or(has_fact);
             assert!(right, "{size} {known:?}: {:?}", verdict.evidence);
         }
     }
 }
 
-/// A token was refused in these words, without a code; the client sent what is under these keys.
+/// A token that was refused with this message, without a code; the client sent values under these
+/// keys.
 fn refused(message: &str, keys: &[&str]) -> SessionRecord {
     edited("gateway.auth.token_mismatch", |record| {
         record["dialect"]["error"]["details_code"] = Value::Null;
@@ -213,7 +218,7 @@ fn which_token_was_wrong_is_told_by_what_was_sent() {
             "{keys:?}"
         );
     }
-    // With a code, the gateway knows which it compared.
+    // With a code, the gateway says which token it compared.
     let coded = edited(DEVICE, |record| {
         record["auth"][0]["place"] = "frame:connect.params.auth.token".into();
     });
@@ -222,7 +227,7 @@ fn which_token_was_wrong_is_told_by_what_was_sent() {
 
 const SECURE: &str = "control ui requires HTTPS or localhost (secure context)";
 
-/// A refusal of an origin in the words of 2026.2 and 2026.3; `sent` is the request's Origin.
+/// A refusal of an origin with the message of 2026.2 and 2026.3; `sent` is the request's Origin.
 fn origin(sent: Value, normalised: Value) -> SessionRecord {
     edited("gateway.origin.not_allowed", |record| {
         record["dialect"]["error"]["details_code"] = Value::Null;
@@ -235,10 +240,10 @@ fn origin(sent: Value, normalised: Value) -> SessionRecord {
 
 #[test]
 fn nobody_is_told_to_add_an_origin_that_is_none() {
-    let told = |record: &SessionRecord| decide(record).next.contains("allowedOrigins");
+    let named = |record: &SessionRecord| decide(record).next.contains("allowedOrigins");
     let page = origin(json!("http://evil.example"), json!("http://evil.example"));
     assert_eq!(rule_of(&page), "gateway.origin.not_allowed");
-    assert!(told(&page));
+    assert!(named(&page));
     for sent in [
         Value::Null,
         json!(""),
@@ -247,8 +252,8 @@ fn nobody_is_told_to_add_an_origin_that_is_none() {
     ] {
         let record = origin(sent.clone(), Value::Null);
         assert_eq!(rule_of(&record), "gateway.origin.invalid", "{sent}");
-        assert!(!told(&record), "{sent}: {}", decide(&record).next);
-        // The same after hello-ok, and where the gateway gives a reason.
+        assert!(!named(&record), "{sent}: {}", decide(&record).next);
+        // The same after hello-ok, and if the gateway gives a reason.
         for id in [
             "gateway.origin.changed",
             "gateway.origin.not_allowed",
@@ -259,12 +264,12 @@ fn nobody_is_told_to_add_an_origin_that_is_none() {
                 record["origin"]["value"] = sent.clone();
                 record["origin"]["normalised"] = Value::Null;
             });
-            assert!(!told(&record), "{id}, {sent}: {}", decide(&record).next);
+            assert!(!named(&record), "{id}, {sent}: {}", decide(&record).next);
         }
     }
 }
 
-/// The words are of 2026.1 and 2026.2 alone: their pages need a secure context.
+/// Only 2026.1 and 2026.2 send this message: their pages need a secure context.
 #[test]
 fn the_old_words_show_that_the_page_is_old() {
     let with = |client: &str, words: &str| {

@@ -1,4 +1,4 @@
-//! What a refused origin that is no plain one is, by its kind.
+//! Refused values that are not plain origins, by their kind.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn the_kind_decides_what_to_do_and_no_word_of_its_text() {
     }
 }
 
-/// A record of an older version has no kind: then nothing is guessed.
+/// A record of an older version has no kind: then the advice does not guess.
 #[test]
 fn without_a_kind_the_advice_is_the_rules_own() {
     let next = next(&json!(null), "found the opaque origin null");

@@ -1,4 +1,4 @@
-//! How the Control UI's page was loaded is read from its Origin, and from nothing else.
+//! How the Control UI's page was loaded is read only from its Origin.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ const NO_DEVICE: &str = "gateway.auth.control_ui_no_device";
 #[test]
 fn only_a_plain_origin_on_another_host_was_opened_over_plain_http() {
     for tls in [false, true] {
-        // A page loaded over plain http may connect to wss://: the page is still one of plain http.
+        // A page loaded over plain http may connect to wss://, but it is still a plain http page.
         let plain = refused("http://192.168.1.20:8080".into(), "2026.7.35", tls);
         assert_eq!(plain.rule, INSECURE);
         assert_eq!(plain.confidence, Confidence::Likely);
@@ -70,7 +70,7 @@ fn a_control_ui_that_needs_no_secure_context_was_not_refused_for_want_of_one() {
         ("2026.7.35", INSECURE, Confidence::Likely),
         ("2026.8.4", INSECURE, Confidence::Possible),
         ("dev", INSECURE, Confidence::Possible),
-        // A version, and no release: it says nothing of when it was made.
+        // A version that is not a release does not show when it was made.
         ("1.0.3", INSECURE, Confidence::Possible),
         ("2026.9.6", NO_DEVICE, Confidence::Certain),
         ("2027.1.2", NO_DEVICE, Confidence::Certain),

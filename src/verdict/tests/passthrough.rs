@@ -1,4 +1,4 @@
-//! Of connections that pass unread, only what shows from outside is judged.
+//! Connections that pass unread are judged only by the facts visible from outside.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn judged(id: &str, edit: impl FnOnce(&mut Value)) -> String {
     rule_of(&edited(id, edit))
 }
 
-/// Has the transport of this party end first.
+/// Makes the transport of this party end first.
 fn ended_first(record: &mut Value, party: &str) {
     let at = record["close"]["transport"][format!("{party}_at")].clone();
     record["close"]["first"] = party.into();
@@ -48,13 +48,13 @@ fn an_empty_frame_of_the_gateway_is_no_end_of_tls() {
     };
     let (early, late) = ("2026-11-21T10:00:27.000000Z", "2026-11-21T10:00:39.900000Z");
     let (left, fine) = ("gateway.left.passed".to_owned(), "ok.passed".to_owned());
-    // A ping, and a reset long after it or right behind it.
+    // A ping, and a reset long after it or right after it.
     assert_eq!(with("rst", early, "perhaps_alert").0, left);
     assert_eq!(with("rst", late, "perhaps_alert").0, left);
-    // FIN long after it says nothing of its cause.
+    // A FIN long after it does not show its cause.
     assert_eq!(with("fin", early, "perhaps_alert"), (fine.clone(), true));
     assert_eq!(with("fin", early, "whole"), (fine.clone(), true));
-    // `close_notify`, and FIN right behind it; TLS 1.2 says so.
+    // `close_notify`, and FIN right after it; in TLS 1.2 the alert is visible.
     assert_eq!(with("fin", late, "perhaps_alert"), (fine.clone(), false));
     assert_eq!(with("fin", early, "alert"), (fine, false));
 }
@@ -68,7 +68,7 @@ fn what_breaks_after_the_other_end_has_left_is_nobodys_fault() {
         let verdict = judged(id, |record| ended_first(record, first));
         assert_eq!(verdict, "ok.passed", "{id}");
     }
-    // A client that resets what the gateway had ended by `close_notify`.
+    // A client that resets a connection that the gateway had ended with `close_notify`.
     let done = judged("client.left.passed", |record| {
         record["passthrough"]["to_client"]["last_record"] = "alert".into();
     });

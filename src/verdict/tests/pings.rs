@@ -69,7 +69,7 @@ fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
         (&*mute.rule, mute.confidence),
         (TIMEOUT, Confidence::Possible)
     );
-    // Another reason is taken at its word, and a reason without the fact proves nothing.
+    // Another reason is believed, and a reason without the fact proves nothing.
     let other = closed("unexpected error", pings(20, 20));
     assert_eq!(other.rule, "gateway.fault.internal");
     assert!(says(&other, "had no answer from the client for 20.0 s"));
@@ -108,7 +108,7 @@ fn the_kernel_tells_a_frozen_client_from_a_lost_network() {
     );
 }
 
-/// A record in which bytes had waited so long in all: for the gateway to read, and for the client.
+/// A record in which bytes had waited this long in all, for the gateway and for the client to read.
 fn waited(id: &str, to_gateway: f64, to_client: f64, edit: impl FnOnce(&mut Value)) -> Verdict {
     decide(&edited(id, |record| {
         let blocked = json!({ "to_gateway": to_gateway, "to_client": to_client });
@@ -120,7 +120,7 @@ fn waited(id: &str, to_gateway: f64, to_client: f64, edit: impl FnOnce(&mut Valu
     }))
 }
 
-/// We read no further from an end while the other does not read: its pongs wait there.
+/// We stop reading from an end while the other one does not read, so its pongs wait.
 #[test]
 fn a_gateway_that_does_not_read_has_not_missed_the_clients_pongs() {
     let proves_nothing = "because the gateway did not read";
@@ -130,12 +130,12 @@ fn a_gateway_that_does_not_read_has_not_missed_the_clients_pongs() {
         assert_ne!(unread.act_on, ActOn::Client, "{unread:#?}");
         assert!(says(&unread, proves_nothing), "{unread:#?}");
         assert!(!says(&unread, "the process there did not answer"));
-        // A moment of an upload hides no pong for so long.
+        // A short stall during an upload does not hide a pong for so long.
         let moment = waited(id, 900.0, 0.0, |_| {});
         assert_eq!(moment.rule, id);
         assert!(!says(&moment, proves_nothing), "{moment:#?}");
     }
-    // Such a gateway is as regular as its pings, and no proxy's timer.
+    // Such a gateway ends sessions as regularly as it pings: that is not a proxy's timer.
     let regular = waited(MISSED, 30_000.0, 0.0, |record| {
         record["context"] = json!({ "cadence": {
             "measure": "silence", "leg": "gateway", "period_ms": 15_000, "cases": 8,
@@ -170,7 +170,8 @@ fn a_client_that_does_not_read_has_not_missed_the_gateways_pongs() {
     assert_eq!(waited(ticks, 60_000.0, 500.0, |_| {}).rule, ticks);
 }
 
-/// Nor did it stop to answer where its answers wait after what the client does not read.
+/// Nor did the gateway stop answering if its answers wait behind bytes that the client does not
+/// read.
 #[test]
 fn a_client_that_does_not_read_may_have_been_answered() {
     for id in ["gateway.silent.no_hello", "gateway.silent.requests"] {
@@ -180,7 +181,7 @@ fn a_client_that_does_not_read_may_have_been_answered() {
     }
 }
 
-/// A ping that waits with us for its receiver was not acknowledged by anybody.
+/// A ping that still waits in the tap for its receiver was not acknowledged by anybody.
 #[test]
 fn pings_to_an_end_that_does_not_read_may_not_have_reached_it() {
     for (id, to_gateway, to_client) in [(TIMEOUT, 0.0, 30_000.0), (SILENT, 30_000.0, 0.0)] {

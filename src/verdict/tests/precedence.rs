@@ -1,6 +1,6 @@
 //! The order of the rules is complete, and nothing in it is left to chance.
 //!
-//! Two rules of one step that match the same record would be asked in the order of their ids. Which
+//! Two rules of one step that match the same record would be tried in the order of their ids. Which
 //! record can be written is not known to the program, so this looks at all that are written down:
 //! fixtures, what real gateways said (`captures`), and the records of the other tests (`rule_of`).
 //! Records of random pieces are no evidence, because their facts contradict each other: a handshake
@@ -18,7 +18,7 @@ pub(super) fn assert_no_tie(record: &SessionRecord) {
     assert!(tied.is_empty(), "asked in no order: {tied:?}");
 }
 
-/// The rules of each step that match a record, where these are several.
+/// The rules that match a record, for each step in which there are several.
 fn ties(steps: impl Iterator<Item = Step>, record: &SessionRecord) -> Vec<Vec<&'static str>> {
     let view = View::new(record);
     let matches = |id: &str| registry::rule(id).is_some_and(|rule| (rule.find)(&view).is_some());
@@ -103,7 +103,7 @@ fn an_incomplete_order_is_found() {
     assert!(mistakes(&["a", "b"], &["b", "a"]).is_empty());
 }
 
-/// How the rules that are written and those that the order lists differ.
+/// The differences between the existing rules and those that the order lists.
 fn mistakes(written: &[&str], listed: &[&str]) -> Vec<String> {
     let (rules, mut wrong) = set(written, |id| format!("two rules are called {id}"));
     let (order, twice) = set(listed, |id| format!("{id} is in two places of the order"));
@@ -115,7 +115,7 @@ fn mistakes(written: &[&str], listed: &[&str]) -> Vec<String> {
     wrong
 }
 
-/// The ids as a set, and what is to be said of those that come twice.
+/// The ids as a set, and a message for each that occurs twice.
 fn set<'a>(ids: &[&'a str], twice: impl Fn(&str) -> String) -> (BTreeSet<&'a str>, Vec<String>) {
     let mut seen = BTreeSet::new();
     let again = ids.iter().filter(|id| !seen.insert(**id));

@@ -1,4 +1,4 @@
-//! Records that nobody thought of: `decide` is total, and leaves no tunnel unexplained.
+//! Generated records: `decide` is total, and leaves no tunnel unexplained.
 
 mod dice;
 
@@ -12,7 +12,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Kind};
 use crate::session::text::must_escape;
 
-/// A verdict that hangs together.
+/// Asserts that the verdict is consistent.
 pub(super) fn assert_sound(record: &SessionRecord) -> Class {
     let verdict = decide(record);
     assert_eq!(verdict.layer, verdict.class.layer());
@@ -23,7 +23,7 @@ pub(super) fn assert_sound(record: &SessionRecord) -> Class {
     match registry::rule(&verdict.rule) {
         Some(rule) => {
             assert_eq!(rule.class, verdict.class);
-            // Of a skew the older of the two has to act.
+            // In a skew, the older of the two has to act.
             let of_skew = matches!(rule.class, Class::GatewayProtocol | Class::Channel);
             let older = of_skew && matches!(verdict.act_on, ActOn::Client | ActOn::Gateway);
             assert!(verdict.act_on == rule.act_on || older, "{verdict:?}");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A probe's connections: of so many, so many were made.
+/// A probe's connections: for each address, how many were tried and how many were made.
 fn probed(all: &[(u32, u32)]) -> SessionRecord {
     edited("gateway.unreachable.partly", |record| {
         let attempts = all.iter().map(|(of, connected)| {
@@ -24,11 +24,11 @@ fn three_of_a_hundred_connections_may_be_lost() {
     for fine in [&[(100, 97)][..], &[(100, 100), (100, 97)], &[(0, 0)], &[]] {
         assert_ne!(rule_of(&probed(fine)), partly, "{fine:?}");
     }
-    // Nothing was connected: that has rules of its own.
+    // If no connection was made, other rules apply.
     assert_ne!(rule_of(&probed(&[(4, 0), (4, 0)])), partly);
 }
 
-/// A session tries each address once, and goes on to the next: its client noticed nothing.
+/// A session tries each address once and goes on to the next, so its client notices nothing.
 #[test]
 fn a_sessions_own_attempts_are_no_loss() {
     let record = edited("gateway.unreachable.partly", |record| {
@@ -54,14 +54,14 @@ fn a_short_wait_for_the_dial_is_the_clients() {
         at("2026-11-21T10:00:05.900000Z"),
         "gateway.unreachable.no_answer"
     );
-    // The connection was as old, and had been spare until then.
+    // The connection was that old, but had been a spare one until then.
     assert_eq!(at("2026-11-21T10:00:06.100000Z"), "client.left.dial");
     // A clock that was set back.
     assert_eq!(at("2026-11-21T10:01:00.000000Z"), "client.left.dial");
-    let untold = edited("gateway.unreachable.no_answer", |record| {
+    let no_error = edited("gateway.unreachable.no_answer", |record| {
         record["phases"] = json!([]);
     });
-    assert_eq!(rule_of(&untold), "client.left.dial");
+    assert_eq!(rule_of(&no_error), "client.left.dial");
 }
 
 /// Only CONNECT to a proxy is judged as such, and only a refusal.
@@ -103,10 +103,10 @@ fn a_request_that_was_not_acknowledged_is_not_the_gateways() {
     for (key, value) in [("retries", 1), ("retries", 0), ("unacked", 0)] {
         assert_eq!(with(key, value), "gateway.silent.upgrade", "{key} {value}");
     }
-    let untold = edited(large, |record| {
+    let no_error = edited(large, |record| {
         record["gateway"]["tcp"] = serde_json::Value::Null;
     });
-    assert_eq!(rule_of(&untold), "gateway.silent.upgrade");
+    assert_eq!(rule_of(&no_error), "gateway.silent.upgrade");
     let small = edited(large, |record| {
         record["request"]["headers"].as_array_mut().unwrap().pop();
     });

@@ -1,5 +1,5 @@
-//! Client and gateway of different releases: who is older, who has to act, and whose names a next action
-//! has.
+//! Client and gateway of different releases: who is older, who has to act, and which names a next
+//! action uses.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ fn an_error_of_the_schema_tells_who_is_older() {
     let older = decide(&refused(PARAMS, OLDER, "dev", None));
     assert_eq!((older.rule.as_str(), older.act_on), (PARAMS, ActOn::Client));
     assert!(older.next.contains("update the client"), "{}", older.next);
-    // Neither of the two.
+    // Neither is shown to be older.
     let other = "invalid connect params: at /device/nonce: must not have fewer than 1 characters";
     let neither = decide(&refused(PARAMS, other, "dev", None));
     assert_eq!(neither.act_on, ActOn::Client);
@@ -196,7 +196,7 @@ fn a_missing_scope_without_a_code_is_one() {
     ));
     assert_eq!(verdict.rule, "channel.missing_scope");
     assert!(verdict.next.contains("operator.write"), "{}", verdict.next);
-    // Any other INVALID_REQUEST is none.
+    // Any other INVALID_REQUEST is not a skew.
     let other = json!({ "message": "invalid agent.run params: at root: unexpected property 'x'" });
     let verdict = decide(&failed("2026.7.35", "2026.7.35", &other, &device));
     assert_eq!(verdict.rule, "channel.invalid_requests");
@@ -243,7 +243,7 @@ fn a_method_that_an_older_gateway_does_not_know_is_a_skew() {
         "{}",
         verdict.next
     );
-    // A request that lacks something is not what a newer client sends: somebody wrote it by hand.
+    // A newer client would not send a request with a missing property: somebody wrote it by hand.
     let lacking = "invalid agent.run params: at root: must have required property 'x'";
     let verdict = decide(&failed(
         "2026.5.7",
@@ -321,7 +321,7 @@ fn a_gateway_of_the_predecessor_gets_its_own_names() {
             assert!(!names_it(&before), "{}: {before}", rule.id);
             assert_eq!(Names::OpenClaw.apply(text.clone()), text);
         }
-        // The whole way: a gateway that told its release to another session.
+        // End to end: a gateway that reported its release to another session.
         let of = |version: &str, max_payload: u64| {
             let mut record = fixture.clone();
             if let Some(DialectFacts::OpenClaw(facts)) = &mut record.dialect {
@@ -407,12 +407,12 @@ fn a_fresh_process_shows_by_its_uptime_where_there_are_no_boot_ids() {
 fn what_needs_boot_ids_says_that_there_are_none() {
     let verdict = lost_without_boot_id(None);
     assert_eq!(verdict.rule, "gateway.left.open");
-    assert!(says(&verdict, "told no uptime") && says(&verdict, "conn=c0ffee"));
+    assert!(says(&verdict, "reported no uptime") && says(&verdict, "conn=c0ffee"));
     let with = decide(&fixture("gateway.left.open"));
     assert!(!says(&with, "no boot ids"), "{with:?}");
 }
 
-/// An attached tap judges like any other; only its settings have other names.
+/// An attached tap judges like any other; only the names of its settings differ.
 #[test]
 fn an_attached_tap_gives_the_same_verdicts_in_the_words_of_its_flags() {
     let mut reworded = 0;

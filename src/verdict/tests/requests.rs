@@ -1,4 +1,4 @@
-//! What requests add to the judgement of a session.
+//! How requests affect the verdict on a session.
 
 use serde_json::json;
 
@@ -82,7 +82,7 @@ fn a_gateway_that_still_talks_is_not_silent() {
         record["frames"]["to_client"]["last_at"] = "2026-11-21T10:00:05Z".into();
     });
     assert_eq!(rule_of(&ticking), "ok.client_closed");
-    // What was just sent, such as the client's Close, is not acknowledged at once.
+    // Recently sent bytes, such as the client's Close, are not acknowledged at once.
     let newer = edited("gateway.silent.requests", |record| {
         record["gateway"]["tcp"]["unacked"] = 3.into();
     });
@@ -94,8 +94,8 @@ fn a_gateway_that_still_talks_is_not_silent() {
     assert_eq!(rule_of(&lost), "network.cut.gateway_stalled");
 }
 
-/// The kernel drops what was under way when a connection breaks: nothing unacknowledged is then no
-/// proof of delivery.
+/// When a connection breaks, the kernel drops the bytes in flight: a count of zero unacknowledged
+/// bytes is then no proof of delivery.
 #[test]
 fn a_request_of_a_connection_that_broke_is_not_proven_to_have_arrived() {
     for (end, delivered) in [("fin", true), ("rst", false), ("timeout", false)] {
@@ -188,7 +188,7 @@ fn a_client_that_really_is_remote_is_not_told_to_take_headers_away() {
     );
 }
 
-/// What the kernel knew when it gave the gateway's connection up under a request.
+/// The kernel's state when it gave up the gateway's connection during a request.
 #[test]
 fn a_gateway_that_does_not_read_is_no_lost_network() {
     let with = |kind: &str, retries: u32, probes: u32| {

@@ -1,4 +1,4 @@
-//! What other sessions add, and what they must not outvote.
+//! Evidence from other sessions, and the facts that it must not override.
 
 use serde_json::json;
 
@@ -99,7 +99,7 @@ fn a_crash_needs_more_than_the_rate_of_before_and_no_survivor() {
     assert_eq!(with(still_open), "gateway.left.open");
     let heard = json!({ "lost_together": 9, "process_heard_at": "2026-11-21T10:00:05.5Z" });
     assert_eq!(with(heard), "gateway.left.open");
-    // Processes that end one after the other leave no sessions either.
+    // Processes that end one after the other do not leave sessions either.
     let one_after_the_other = json!({ "processes_lost": 3, "survivors": 2 });
     assert_eq!(with(one_after_the_other), "gateway.left.open");
 }
@@ -133,7 +133,7 @@ fn a_cadence_needs_its_odds_or_waves() {
         with("gateway", json!({ "one_in": null })).rule,
         "gateway.left.open"
     );
-    // Waves are told earlier, and only as possible.
+    // Waves are reported earlier, but only as possible.
     let waves = |one_in: serde_json::Value| {
         with(
             "gateway",
@@ -154,11 +154,14 @@ fn a_cadence_needs_its_odds_or_waves() {
     for chance in [json!(null), json!(60)] {
         assert_eq!(waves(chance).rule, "gateway.left.open");
     }
-    // The evidence says how far from chance it is.
-    let told = with("gateway", json!({}));
-    let says = |words: &str| told.evidence.iter().any(|it| it.fact.contains(words));
-    assert!(says("6 of 9 sessions that ended on this leg"), "{told:#?}");
-    assert!(says("less than one of 2000000 cases"), "{told:#?}");
+    // The evidence says how unlikely chance is.
+    let verdict = with("gateway", json!({}));
+    let says = |words: &str| verdict.evidence.iter().any(|it| it.fact.contains(words));
+    assert!(
+        says("6 of 9 sessions that ended on this leg"),
+        "{verdict:#?}"
+    );
+    assert!(says("less than one of 2000000 cases"), "{verdict:#?}");
     // A single client's own timer looks the same.
     let alone = with("client", json!({ "clients": 1 }));
     assert_eq!(alone.confidence, Confidence::Possible);
@@ -169,11 +172,11 @@ fn a_cadence_needs_its_odds_or_waves() {
     );
 }
 
-/// Five pollers with a life of 60 s of their own look as a proxy does.
+/// Five pollers with a lifetime of 60 s look like a proxy's timer.
 #[test]
 fn a_cadence_of_clients_is_likely_only_where_a_proxy_is_in_front() {
     let with = |clients: u32, headers: &[&str], via: serde_json::Value| {
-        let told = decide(&edited("client.left.reset", |record| {
+        let verdict = decide(&edited("client.left.reset", |record| {
             record["context"] = json!({ "cadence": {
                 "measure": "age", "leg": "client", "period_ms": 60_000, "cases": 6, "known_s": 60,
                 "compared": 9, "one_in": 2_000_000, "clients": clients,
@@ -183,8 +186,8 @@ fn a_cadence_of_clients_is_likely_only_where_a_proxy_is_in_front() {
             let header = |name| json!({ "name": name, "value": null, "length": 11 });
             sent.extend(headers.iter().map(header));
         }));
-        assert_eq!(told.rule, "hop.fault.idle_cadence");
-        told.confidence
+        assert_eq!(verdict.rule, "hop.fault.idle_cadence");
+        verdict.confidence
     };
     let none = json!(null);
     assert_eq!(with(5, &[], none.clone()), Confidence::Possible);
@@ -251,8 +254,8 @@ fn an_announced_restart_explains_whatever_the_next_caller_meets() {
         "unread",
     ] {
         assert_eq!(after(error, said(false)), restarting, "{error}");
-        let untold = after(error, serde_json::Value::Null);
-        assert_ne!(untold, restarting, "{error}");
+        let unannounced = after(error, serde_json::Value::Null);
+        assert_ne!(unannounced, restarting, "{error}");
     }
     // A symptom with another cause keeps that cause.
     for error in [
@@ -271,7 +274,7 @@ fn an_announced_restart_explains_whatever_the_next_caller_meets() {
         );
     }
     assert_eq!(after("refused", said(true)), "gateway.unreachable.refused");
-    // Without an announcement it takes several sessions that were lost at once.
+    // Without an announcement, several sessions must have been lost at once.
     let lost = |lost: u32| {
         json!({
             "at": "2026-11-21T09:59:57Z", "announced": false, "lost": lost,
@@ -352,7 +355,7 @@ fn a_refusal_whose_body_is_cut_while_the_gateway_restarts_stays_a_refusal() {
         assert_eq!(cut("http.error.client", status), "http.error.client");
     }
     assert_eq!(cut("gateway.refused.other", 431), "gateway.limit.head");
-    // An answer that was none, and what a proxy says in the gateway's place.
+    // An invalid answer, and a proxy's answer in the gateway's place.
     let restarting = "gateway.lifecycle.restarting";
     assert_eq!(cut("ok.http", 200), restarting);
     for status in [502, 503, 504] {
@@ -382,7 +385,7 @@ fn a_503_of_the_gateway_itself_is_no_proxys() {
         ("gateway.refused.other", "empty"),
     ] {
         assert_eq!(after(id, 503, body, None), id, "{body}");
-        // 502 it never sends, and a mark or a page names another server.
+        // It never sends 502, and a mark or a page names another server.
         for (status, body, server) in [
             (502, body, None),
             (503, body, Some("nginx/1.22.1")),
@@ -391,7 +394,7 @@ fn a_503_of_the_gateway_itself_is_no_proxys() {
             assert_eq!(after(id, status, body, server), restarting, "{id} {status}");
         }
     }
-    // All that it says to an upgrade is known.
+    // All of its answers to an upgrade are known.
     assert_eq!(
         after("gateway.refused.other", 503, "text", None),
         restarting
@@ -419,7 +422,7 @@ fn what_nobody_acknowledges_after_an_announcement_is_the_restart() {
     };
     let before = "2026-11-21T09:59:57Z";
     assert_eq!(at(before, true), "gateway.lifecycle.restarting");
-    // The wait had begun before that, or nobody had said anything.
+    // The wait had begun before that, or there was no announcement.
     assert_eq!(at("2026-11-21T10:00:02Z", true), "network.cut.request");
     assert_eq!(at(before, false), "network.cut.request");
 }
@@ -493,7 +496,7 @@ fn a_client_that_cancels_again_and_again_is_told_with_both_times() {
         (AGAIN, Confidence::Possible)
     );
     assert!(!hangs.next.contains("check that"), "{}", hangs.next);
-    // Twice is no habit, and cancels among successes are none.
+    // Two cancels are too few, and cancels among successes do not count.
     for (count, answered) in [(1, 0), (2, 0), (3, 1), (9, 2)] {
         let verdict = with(count, (2990, 3005), answered, None);
         assert_eq!(verdict.rule, "client.left.upgrade", "{count} {answered}");

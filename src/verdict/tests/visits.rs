@@ -1,4 +1,4 @@
-//! Other connections from an address decide what a connection without a request was.
+//! Other connections from the same address decide how a connection without a request is judged.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Grouped by the sections of RFC 6455.
+//! Tests, grouped by section of RFC 6455.
 
 use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
@@ -7,7 +7,7 @@ use super::*;
 use crate::ws::CloseCode;
 use crate::ws::frame::encode_close;
 
-/// What a scanner told, with the payload of each frame put together again.
+/// The events of a scanner, with the payload of each frame reassembled.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Events {
     headers: Vec<FrameHeader>,
@@ -50,11 +50,11 @@ impl Events {
 
 fn scan(masking: Masking, pieces: &[&[u8]]) -> (Events, Scanner) {
     let mut scanner = Scanner::new(masking, Extensions::default());
-    let mut told = Events::default();
+    let mut events = Events::default();
     for piece in pieces {
-        scanner.scan(piece, &mut told);
+        scanner.scan(piece, &mut events);
     }
-    (told, scanner)
+    (events, scanner)
 }
 
 fn from_gateway(bytes: &[u8]) -> Events {
@@ -90,24 +90,24 @@ fn rfc_7692_section_6_rsv1_is_legal_on_first_frames_only() {
         ..Extensions::default()
     };
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Events::default();
-    scanner.scan(b"\x41\x01\xff\x80\x01\xff", &mut told);
-    assert_eq!(told.kinds(), []);
-    scanner.scan(b"\x01\x00\xc0\x00", &mut told);
-    assert_eq!(told.kinds(), [Violation::Rsv]);
+    let mut events = Events::default();
+    scanner.scan(b"\x41\x01\xff\x80\x01\xff", &mut events);
+    assert_eq!(events.kinds(), []);
+    scanner.scan(b"\x01\x00\xc0\x00", &mut events);
+    assert_eq!(events.kinds(), [Violation::Rsv]);
 }
 
 #[test]
 fn per_frame_compression_sets_rsv1_on_any_data_frame() {
     let agreed = Extensions::from_response([b"x-webkit-deflate-frame".as_slice()]);
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Events::default();
+    let mut events = Events::default();
     // Text whose second frame is compressed, then a compressed message.
-    scanner.scan(b"\x01\x01a\x40\x01\xff\x80\x01b\xc2\x01\xff", &mut told);
-    assert_eq!(told.kinds(), []);
-    scanner.scan(b"\xc9\x00", &mut told);
+    scanner.scan(b"\x01\x01a\x40\x01\xff\x80\x01b\xc2\x01\xff", &mut events);
+    assert_eq!(events.kinds(), []);
+    scanner.scan(b"\xc9\x00", &mut events);
     assert_eq!(
-        told.kinds(),
+        events.kinds(),
         [Violation::Rsv],
         "no control frame is compressed"
     );
@@ -117,11 +117,11 @@ fn per_frame_compression_sets_rsv1_on_any_data_frame() {
 fn an_extension_that_is_not_known_may_mean_anything() {
     let agreed = Extensions::from_response([b"x-unknown".as_slice()]);
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Events::default();
-    scanner.scan(b"\xf1\x01\xff\x83\x00\x81\x01\xff\x9b\x00", &mut told);
-    assert_eq!(told.kinds(), []);
-    scanner.scan(b"\x89\x7e\x00\x7e", &mut told);
-    assert_eq!(told.kinds(), [Violation::ControlTooLong]);
+    let mut events = Events::default();
+    scanner.scan(b"\xf1\x01\xff\x83\x00\x81\x01\xff\x9b\x00", &mut events);
+    assert_eq!(events.kinds(), []);
+    scanner.scan(b"\x89\x7e\x00\x7e", &mut events);
+    assert_eq!(events.kinds(), [Violation::ControlTooLong]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn section_5_5_1_what_a_close_frame_breaks_itself() {
     assert_eq!(breaks(b"\x08\x00"), [Violation::ControlFragmented]);
     assert_eq!(breaks(b"\xc8\x00"), [Violation::Rsv]);
     assert_eq!(breaks(b"\x88\x80abcd"), [Violation::Masked]);
-    // Every receiver can read it, and breaches by other frames do not belong to this one.
+    // Every receiver can read it, and violations by other frames do not belong to this one.
     assert_eq!(breaks(b"\x88\x7e\x00\x00"), []);
     assert_eq!(breaks(b"\x83\x00\x88\x00"), []);
     let mut long = b"\x88\x7e\x01\x00\x03\xe8".to_vec();
@@ -151,13 +151,13 @@ fn section_5_2_lengths() {
         from_gateway(b"\x82\x7e\x00\x01a").kinds(),
         [Violation::NonMinimalLength]
     );
-    let (told, scanner) = scan(
+    let (events, scanner) = scan(
         Masking::Unmasked,
         &[b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", b"\x81\x00"],
     );
-    assert_eq!(told.kinds(), [Violation::LengthMsb]);
+    assert_eq!(events.kinds(), [Violation::LengthMsb]);
     assert_eq!(
-        told.headers.len(),
+        events.headers.len(),
         1,
         "no frame is counted after sync is lost"
     );
@@ -167,11 +167,11 @@ fn section_5_2_lengths() {
 
 #[test]
 fn length_2_pow_63_minus_1_is_followed_without_allocating() {
-    let (told, scanner) = scan(
+    let (events, scanner) = scan(
         Masking::Unmasked,
         &[b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", &[0; 100]],
     );
-    assert_eq!(told.kinds(), []);
+    assert_eq!(events.kinds(), []);
     let unfinished = scanner.in_progress().unwrap();
     assert_eq!(
         (unfinished.declared, unfinished.seen),
@@ -212,10 +212,10 @@ fn section_5_5_control_frames() {
 
 #[test]
 fn section_5_5_1_close() {
-    let told = from_gateway(b"\x88\x04\x03\xf0no\x81\x00");
-    assert_eq!(told.closes[0].code, Some(CloseCode(1008)));
-    assert_eq!(told.closes[0].reason, b"no");
-    assert_eq!(told.kinds(), [Violation::DataAfterClose]);
+    let events = from_gateway(b"\x88\x04\x03\xf0no\x81\x00");
+    assert_eq!(events.closes[0].code, Some(CloseCode(1008)));
+    assert_eq!(events.closes[0].reason, b"no");
+    assert_eq!(events.kinds(), [Violation::DataAfterClose]);
     assert_eq!(
         from_gateway(b"\x88\x01\x03").kinds(),
         [Violation::CloseBody1]
@@ -251,12 +251,12 @@ fn section_8_1_text_is_utf8_over_fragments() {
 #[test]
 fn own_close_frames_scan_clean() {
     for masking in [Masking::Masked, Masking::Unmasked] {
-        let (told, scanner) = scan(
+        let (events, scanner) = scan(
             masking,
             &[&encode_close(CloseCode(1001), "wstap: drain", masking)],
         );
-        assert_eq!(told.kinds(), []);
-        assert_eq!(told.closes[0].reason, b"wstap: drain");
+        assert_eq!(events.kinds(), []);
+        assert_eq!(events.closes[0].reason, b"wstap: drain");
         assert!(scanner.at_frame_boundary());
     }
 }
@@ -320,7 +320,7 @@ proptest! {
     }
 
     /// Differential: whatever tungstenite writes as a client, and reads back as a server, the
-    /// scanner tells with the same frames and messages and no violation.
+    /// scanner reports as the same frames and messages without a violation.
     #[test]
     fn agrees_with_tungstenite_on_valid_streams(
         messages in proptest::collection::vec(message(), 0..8),
@@ -335,11 +335,11 @@ proptest! {
         client.flush().unwrap();
         let bytes = client.get_ref().get_ref().clone();
 
-        let (told, scanner) = scan(Masking::Masked, &cut(&bytes, &cuts));
-        prop_assert_eq!(told.kinds(), []);
+        let (events, scanner) = scan(Masking::Masked, &cut(&bytes, &cuts));
+        prop_assert_eq!(events.kinds(), []);
         prop_assert!(scanner.at_frame_boundary());
         let mut server = WebSocket::from_raw_socket(ReadOnly(std::io::Cursor::new(bytes)), Role::Server, Some(config));
-        let mut scanned = told.headers.iter().zip(&told.payloads);
+        let mut scanned = events.headers.iter().zip(&events.payloads);
         for expected in messages {
             let read = server.read().unwrap();
             prop_assert_eq!(&read, &expected);
@@ -358,7 +358,7 @@ proptest! {
     }
 }
 
-/// A peer that reads these bytes and whose answers (pongs) go nowhere.
+/// A peer that reads these bytes and drops its answers (pongs).
 struct ReadOnly(std::io::Cursor<Vec<u8>>);
 
 impl std::io::Read for ReadOnly {
@@ -376,7 +376,7 @@ impl std::io::Write for ReadOnly {
     }
 }
 
-/// No pongs: tungstenite keeps those back and sends only the last one.
+/// No pongs: tungstenite delays those and sends only the last one.
 fn message() -> impl Strategy<Value = tokio_tungstenite::tungstenite::Message> {
     use tokio_tungstenite::tungstenite::Message;
     prop_oneof![
@@ -405,7 +405,7 @@ fn kinds_are_spelled_as_records_document_them() {
          non_minimal_length length_msb unexpected_continuation interleaved_data data_after_close \
          invalid_utf8 invalid_close_code close_body_1"
     );
-    // As in records of earlier versions.
+    // The spelling in records of earlier versions.
     let old: Violation = serde_json::from_str("\"close_body1\"").unwrap();
     assert_eq!(old, Violation::CloseBody1);
 }

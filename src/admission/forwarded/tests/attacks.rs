@@ -1,4 +1,4 @@
-//! Chains as proxies write them, and as those do who would like to be somebody else.
+//! Chains as proxies write them, and as clients forge them.
 
 use std::net::SocketAddr;
 
@@ -154,7 +154,7 @@ fn forwarded_and_x_real_ip_beside_x_forwarded_for_are_ignored() {
     ]);
     assert_eq!(named.shown(), "203.0.113.7");
     assert_eq!(named.via.unwrap().header, Some(ChainHeader::XForwardedFor));
-    // Also when it is of no use: the next best header may be the client's own.
+    // Even if it is useless: the next header may come from the client itself.
     let empty = client(&[("forwarded", "for=127.0.0.1"), ("x-forwarded-for", "")]);
     assert_eq!(empty.shown(), PROXY);
     let real = client(&[("x-real-ip", "127.0.0.1"), ("forwarded", "for=203.0.113.7")]);
@@ -238,7 +238,7 @@ fn a_thousand_hops() {
 
 #[test]
 fn a_huge_header_costs_what_is_looked_at() {
-    // Ten megabytes of commas: read from the left this would take its time in a debug build.
+    // Ten megabytes of commas: read from the left, this would be slow in a debug build.
     let mut value = ",".repeat(10_000_000);
     value.push_str("203.0.113.7");
     let headers = head(&[("x-forwarded-for", &value)]);
@@ -308,7 +308,7 @@ fn an_open_quote_does_not_swallow_what_the_proxy_appended() {
             assert!(!shown.contains("127.0.0.1"), "{spoof} {appended}: {shown}");
         }
     }
-    // On lines of their own the proxy's word stands by itself.
+    // On a line of its own, the proxy's entry is read by itself.
     let named = client(&[
         ("forwarded", "for=127.0.0.1;x=\""),
         ("forwarded", "for=203.0.113.7"),
@@ -337,7 +337,7 @@ fn unread_with_port() -> (String, bool) {
 }
 
 proptest! {
-    /// Whatever a client writes, its proxy's own entry stands right of it.
+    /// Whatever a client writes, its proxy's own entry is to the right of it.
     #[test]
     fn nothing_left_of_the_clients_own_address_counts(
         junk in proptest::collection::vec(any::<u8>(), 0..200),

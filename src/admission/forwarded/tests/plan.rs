@@ -1,4 +1,4 @@
-//! When the gateway is asked.
+//! When the gateway is checked.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ fn now_and_then_while_its_answers_show_nothing_and_told_once() {
     assert_eq!(plan.due(), Some(now + slow));
     assert!(!plan.checked(Outcome::Unproven, now + slow));
     assert_eq!(plan.due(), Some(now + 2 * slow));
-    // A 403 shows that it is another gateway now: that is looked into, once a minute.
+    // A 403 shows that it is another gateway now: that is checked, once a minute.
     plan.contradicted(now + slow);
     assert_eq!(plan.due(), Some(now + slow));
     assert!(!plan.checked(Outcome::Unproven, now + slow));
@@ -63,7 +63,7 @@ fn now_and_then_while_its_answers_show_nothing_and_told_once() {
     assert_eq!(plan.due(), Some(now + slow + MINUTE));
     assert!(plan.checked(Outcome::Refused, now + slow + MINUTE));
     assert!(!plan.is_unproven());
-    // A yes does not outlive an answer that shows nothing.
+    // Acceptance does not outlive an answer that shows nothing.
     assert!(plan.checked(Outcome::Accepted, now + 2 * slow));
     assert!(plan.checked(Outcome::Unproven, now + 3 * slow));
     assert_eq!(plan.acceptance(), Acceptance::Unknown);
@@ -158,8 +158,8 @@ fn only_the_gateways_own_words_are_an_answer() {
     }
 }
 
-/// A gateway before 2026.8 answers every request of this kind; one that checks refuses a request that
-/// names nobody, whomever it trusts.
+/// A gateway before 2026.8 answers every request of this kind; one that checks refuses a request
+/// that names nobody, whichever proxies it trusts.
 #[test]
 fn belief_is_shown_only_by_a_gateway_that_refuses_to_believe_anything() {
     use Answer::{None as Nothing, Refused, Taken};

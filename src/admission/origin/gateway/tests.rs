@@ -1,4 +1,4 @@
-//! The gateway's rules, one row for each thing that decides.
+//! The gateway's rules, one row for each input that decides.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn what_the_gateway_lets_in_beside_its_list() {
     const SAME: Option<&str> = Some("gateway: same origin");
     const LOCAL: Option<&str> = Some("gateway: local loopback");
     let rows: &[Row] = &[
-        // A private address, for anybody, if the page comes from there.
+        // A private address, for any client, if the page comes from there.
         ("http://192.168.1.5:8443", "192.168.1.5:8443", false, SAME),
         ("https://192.168.1.5:8443", "192.168.1.5:8443", false, SAME),
         ("http://10.0.0.9", "10.0.0.9", false, SAME),
@@ -61,7 +61,7 @@ fn what_the_gateway_lets_in_beside_its_list() {
         ("https://evil-ts.net", "evil-ts.net", false, None),
         ("https://notlocal", "notlocal", false, None),
         ("https://claw.local.", "claw.local.", false, None),
-        // A public name, though it is the same.
+        // Not a public name, even if it is the same.
         ("https://claw.example.com", "claw.example.com", false, None),
         ("https://claw.example.com", "claw.example.com", true, None),
         // Loopback names, for local clients alone: the first rule that fits is named.

@@ -6,7 +6,7 @@ use super::*;
 use crate::admission::origin::normalise;
 use crate::session::record::Miss;
 
-/// What `mode: enforce` makes of a row; the other modes follow from it.
+/// The result of a row in `mode: enforce`; those of the other modes follow from it.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
     Allowed(&'static str),
@@ -59,7 +59,7 @@ fn upgrade<'a>(origins: &'a [&'a [u8]]) -> Asked<'a> {
     }
 }
 
-/// What the header says, and what `mode: enforce` makes of it.
+/// The header's value, and its result in `mode: enforce`.
 const SINGLE: &[(&str, Expect)] = &[
     // The entry itself, in every spelling that means the same.
     ("https://claw.example.com", CLAW),
@@ -126,7 +126,7 @@ const SINGLE: &[(&str, Expect)] = &[
         "https://claw.example.com.:443",
         Denied(Some(Miss::TrailingDot)),
     ),
-    // User information, paths, and what is no origin.
+    // User information, paths, and values that are no origin.
     ("https://ana@claw.example.com", Denied(None)),
     ("https://ana:pw@claw.example.com", Denied(None)),
     ("https://claw.example.com/chat", Denied(Some(Miss::Path))),

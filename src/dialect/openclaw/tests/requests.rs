@@ -104,7 +104,7 @@ fn an_answer_that_may_have_been_missed_leaves_no_claim() {
     let rpc = open().ask("1", "health").gateway(&hidden).rpc();
     assert_eq!(rpc.unseen_to_client, 1);
     assert_eq!((rpc.unanswered_count, rpc.unanswered.len()), (None, 0));
-    // What is no JSON object can be no answer.
+    // A message that is not a JSON object cannot be an answer.
     let rpc = open().ask("1", "health").gateway("ticker: 5").rpc();
     assert_eq!(rpc.unanswered_count, Some(1));
 }
@@ -164,7 +164,7 @@ fn what_was_accepted_waits_for_its_result() {
         .rpc();
     assert_eq!((failed.responses, failed.errors), (1, 1));
     assert_eq!(failed.methods[0].errors, 1);
-    // The word elsewhere says nothing.
+    // The word elsewhere does not count.
     let other = r#"{"type":"res","id":"1","ok":true,"payload":{"list":["accepted"]}}"#;
     let rpc = open().ask("1", "a").gateway(other).rpc();
     assert_eq!(rpc.unfinished_count, Some(0));

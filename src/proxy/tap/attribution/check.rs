@@ -86,7 +86,7 @@ async fn ask_in_time(tap: &Tap) {
         }
         drop(known);
         if let (true, Some(found)) = (changed, answer) {
-            tell(tap, was, &found);
+            log_change(tap, was, &found);
         }
     }
 }
@@ -189,7 +189,7 @@ fn request(host: &str, path: &str, says: Says) -> Option<Request<Empty<Bytes>>> 
     Some(request)
 }
 
-fn tell(tap: &Tap, was: Plan, found: &Found) {
+fn log_change(tap: &Tap, was: Plan, found: &Found) {
     let mode = tap.config.gateway().forwarded();
     let facts = &found.facts;
     match found.outcome {

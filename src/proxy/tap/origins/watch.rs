@@ -25,7 +25,7 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct Trouble {
     text: String,
-    told: bool,
+    logged: bool,
 }
 
 impl Watch {
@@ -41,8 +41,8 @@ impl Watch {
     pub(super) fn look(&mut self, file: &GatewayFile) -> Option<Change> {
         let stamp = file.stamp_now();
         if stamp == self.seen {
-            let trouble = self.trouble.as_mut().filter(|trouble| !trouble.told)?;
-            trouble.told = true;
+            let trouble = self.trouble.as_mut().filter(|trouble| !trouble.logged)?;
+            trouble.logged = true;
             return Some(Change::Broken(trouble.text.clone()));
         }
         self.seen = stamp;
@@ -53,8 +53,8 @@ impl Watch {
                 Some(Change::Read(Box::new(file)))
             }
             Err(text) => {
-                let told = self.trouble.as_ref().is_some_and(|trouble| trouble.told);
-                self.trouble = Some(Trouble { text, told });
+                let logged = self.trouble.as_ref().is_some_and(|trouble| trouble.logged);
+                self.trouble = Some(Trouble { text, logged });
                 None
             }
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::session::record::context::{Cadence, Measure};
 use crate::session::record::dialect::ShutdownFacts;
 
-/// Sessions that begin ten seconds apart, with these ages; silent since they began.
+/// Sessions that begin ten seconds apart and have these ages; silent since they began.
 fn of_ages(ages: &[i64]) -> Vec<SessionRecord> {
     let mut opened = 0;
     let one = |(number, age): (usize, &i64)| {
@@ -122,7 +122,7 @@ fn another_leg_does_not_count() {
     assert_eq!(cadence_of(&records), None);
 }
 
-/// `timeout 60 COMMAND` is no proxy.
+/// `timeout 60 COMMAND` is not a proxy.
 #[test]
 fn a_lone_client_whose_sessions_last_equally_long_has_a_limit_of_its_own() {
     let one_client = |silences: &[i64]| -> Vec<_> {
@@ -137,7 +137,7 @@ fn a_lone_client_whose_sessions_last_equally_long_has_a_limit_of_its_own() {
     };
     let chatty = one_client(&[2000, 9000, 4000, 15_000, 6500, 3000, 11_000, 22_000]);
     assert_eq!(cadence_of(&chatty), None);
-    // Proxies count silence.
+    // Proxies measure silence.
     let found = cadence_of(&one_client(&[59_990])).unwrap();
     assert_eq!((found.measure, found.clients), (Measure::Silence, 1));
 }
@@ -196,10 +196,10 @@ fn the_second_wave_after_equal_silence_is_a_cadence_if_the_process_went_on() {
     // Another process, so the first one had ended; or an unknown process.
     assert_eq!(then(wave(10, 60_000, 20_010, Some("b"))), None);
     assert_eq!(then(wave(10, 60_000, 20_010, None)), None);
-    // Another silence, or one that chance makes as equal.
+    // Another silence, or one that is about as equal as chance makes it.
     assert_eq!(then(wave(10, 60_000, 23_000, Some("a"))), None);
     assert_eq!(then(wave(10, 60_000, 20_150, Some("a"))), None);
-    // Some in that second had not been silent.
+    // Some sessions lost in that second had not been silent.
     let mut mixed = wave(10, 60_000, 20_010, Some("a"));
     let busy = silent_for(3000, session(20, 50_000, 60_001));
     mixed.insert(0, of_process("a", busy));
@@ -217,13 +217,16 @@ fn each_further_wave_makes_a_timer_surer() {
             wave(first, end, silence, Some("a"))
         })
         .collect();
-    let told = [2, 3, 4].map(|count| {
+    let found = [2, 3, 4].map(|count| {
         let found = cadence_of(&waves[..count * 3]).unwrap();
         (found.waves, found.one_in.unwrap())
     });
-    assert_eq!(told.map(|(waves, _)| waves), [2, 3, 4]);
-    assert!(told[0].1 < told[1].1 && told[1].1 < told[2].1, "{told:?}");
-    assert!(told[2].1 >= FAR_FROM_CHANCE, "{told:?}");
+    assert_eq!(found.map(|(waves, _)| waves), [2, 3, 4]);
+    assert!(
+        found[0].1 < found[1].1 && found[1].1 < found[2].1,
+        "{found:?}"
+    );
+    assert!(found[2].1 >= FAR_FROM_CHANCE, "{found:?}");
 }
 
 #[test]
@@ -248,7 +251,7 @@ fn the_more_waves_there_were_the_likelier_one_is_alike_by_chance() {
     assert_eq!(one_in(8), None);
 }
 
-/// All that are open get the gateway's ticks at the same moment.
+/// All open sessions get the gateway's ticks at the same moment.
 #[test]
 fn equal_silence_where_several_end_in_any_second_is_no_wave() {
     let tick = |end: i64| end % 25_000;
@@ -283,7 +286,7 @@ fn waves_of_clients_need_several_clients() {
     );
 }
 
-/// What is said at the start alone makes ages as alike as silences.
+/// If data is sent only at the start, ages are as alike as silences.
 #[test]
 fn where_silence_and_age_are_as_alike_silence_is_told_and_age_named() {
     let with = |silence: &dyn Fn(usize, i64) -> i64| {
@@ -296,17 +299,17 @@ fn where_silence_and_age_are_as_alike_silence_is_told_and_age_named() {
     let both = with(&|_, age| age - 300);
     assert_eq!(both.measure, Measure::Silence);
     assert_eq!(both.same_age_ms, Some(60_009));
-    // One whose silence is off does not make it a limit on a connection's lifetime.
+    // One session whose silence differs does not make it a limit on a connection's lifetime.
     let nearly = with(&|nth, age| if nth == 2 { age - 9000 } else { age - 300 });
     assert_eq!(
         (nearly.measure, nearly.cases, nearly.same_age_ms),
         (Measure::Silence, 7, Some(60_009))
     );
-    // Where silence explains few of them, it is the age alone.
+    // If silence explains few of them, only age is reported.
     let silences = [2000, 9000, 4000, 15_000, 6500, 3000, 11_000, 22_000];
     let age = with(&|nth, _| silences[nth]);
     assert_eq!((age.measure, age.same_age_ms), (Measure::Age, None));
-    // And where only silence is alike, it is silence alone.
+    // If only silence is alike, only silence is reported.
     let ages: Vec<i64> = silences.iter().map(|more| 60_000 + 7 * more).collect();
     let records = of_ages(&ages).into_iter();
     let records: Vec<_> = records

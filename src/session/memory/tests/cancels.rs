@@ -17,7 +17,8 @@ fn cancelled(number: u128, opened: i64) -> SessionRecord {
     record
 }
 
-/// An attempt of this address that had this status then, in 40 ms, and whose session ended later.
+/// An attempt of this address that got this status at that time, after 40 ms, and whose session
+/// ended later.
 fn answered(number: u128, ip: &str, status: u16, (at_ms, closed): (i64, i64)) -> SessionRecord {
     let mut record = session(number, at_ms - 40, closed);
     record.client.addr = format!("{ip}:4000");
@@ -40,7 +41,7 @@ fn answered(number: u128, ip: &str, status: u16, (at_ms, closed): (i64, i64)) ->
 const SAME: &str = "203.0.113.9";
 const OTHER: &str = "203.0.113.77";
 
-/// After two cancelled attempts and these, of the third.
+/// The cancels of a third attempt, after two cancelled attempts and these others.
 fn third(others: &[SessionRecord], living: &Living) -> Cancels {
     let mut memory = Memory::default();
     let last = cancelled(3, 62 * MINUTE);
@@ -70,7 +71,7 @@ fn an_answer_counts_when_it_came_and_not_when_its_session_ended() {
     assert_eq!(seen(&[]), (0, 0));
     assert_eq!(seen(&[answered(7, SAME, 101, (now, now + 10))]), (1, 0));
     assert_eq!(seen(&[answered(7, OTHER, 101, (now, now + 10))]), (0, 1));
-    // Its 101 was an hour ago.
+    // Its 101 was sent an hour ago.
     assert_eq!(seen(&[answered(7, SAME, 101, (100, now))]), (0, 0));
     assert_eq!(seen(&[answered(7, OTHER, 101, (100, now))]), (0, 0));
 }
@@ -112,13 +113,14 @@ fn open_sessions_were_answered_too() {
     assert_eq!(with(true, true, recent), (1, 0));
     assert_eq!(with(true, false, recent), (1, 0));
     assert_eq!(with(false, true, recent), (0, 1));
-    // A tunnel of hours shows that its address is answered, and not how long that takes now.
+    // A tunnel that is hours old shows that its address is answered, but not how long an answer
+    // takes now.
     assert_eq!(with(true, true, old), (1, 0));
     assert_eq!(with(true, false, old), (0, 0));
     assert_eq!(with(false, true, old), (0, 0));
 }
 
-/// A browser's spare connection is open for seconds before the request that it is for.
+/// A browser's spare connection is open for seconds before the request that it is used for.
 #[test]
 fn the_wait_begins_with_the_request() {
     let mut memory = Memory::default();

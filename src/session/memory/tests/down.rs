@@ -1,4 +1,4 @@
-//! A gateway that is known to shut down.
+//! A gateway that is known to be shutting down.
 
 use super::*;
 use crate::session::record::close::TransportEnds;
@@ -8,7 +8,7 @@ use crate::session::record::{GatewayError, GatewayErrorKind};
 /// Sessions that were not accepted yet get no event, and their Close comes last.
 #[test]
 fn a_shutdown_event_says_more_than_a_bare_close() {
-    let told = |number, ms, expected: Option<Option<u64>>| {
+    let with_shutdown = |number, ms, expected: Option<Option<u64>>| {
         let mut record = session(number, 0, ms);
         record.close.gateway = Some(CloseSeen {
             code: Some(CloseCode(1012)),
@@ -33,8 +33,8 @@ fn a_shutdown_event_says_more_than_a_bare_close() {
     refused.close.transport = TransportEnds::default();
     let going_down = |said: Option<Option<u64>>| {
         let records = [
-            told(0, 10_000, said),
-            told(1, 10_020, None),
+            with_shutdown(0, 10_000, said),
+            with_shutdown(1, 10_020, None),
             refused.clone(),
         ];
         last_context(&records).going_down.unwrap()
@@ -80,7 +80,7 @@ fn unanswered(opened: i64, failed: i64) -> SessionRecord {
     record
 }
 
-fn told(announced: &[(&str, i64)], record: &SessionRecord) -> Option<GoingDown> {
+fn going_down(announced: &[(&str, i64)], record: &SessionRecord) -> Option<GoingDown> {
     let mut memory = Memory::default();
     for (gateway, ms) in announced {
         memory.announce(gateway, None, announcement_at(*ms));
@@ -91,7 +91,7 @@ fn told(announced: &[(&str, i64)], record: &SessionRecord) -> Option<GoingDown> 
 #[test]
 fn what_an_open_session_was_told_is_known_at_once() {
     let caller = unanswered(12_000, 12_020);
-    let down = told(&[("http://gw", 10_000)], &caller).unwrap();
+    let down = going_down(&[("http://gw", 10_000)], &caller).unwrap();
     assert_eq!(
         (down.at, down.announced, down.stops),
         (at(10_000), true, false)
@@ -111,11 +111,11 @@ fn what_an_open_session_was_told_is_known_at_once() {
 #[test]
 fn no_announcement_another_gateways_a_later_and_an_old_one_explain_nothing() {
     let caller = unanswered(12_000, 12_020);
-    assert_eq!(told(&[], &caller), None);
-    assert_eq!(told(&[("http://other", 10_000)], &caller), None);
-    assert_eq!(told(&[("http://gw", 12_500)], &caller), None);
+    assert_eq!(going_down(&[], &caller), None);
+    assert_eq!(going_down(&[("http://other", 10_000)], &caller), None);
+    assert_eq!(going_down(&[("http://gw", 12_500)], &caller), None);
     let late = unanswered(75_000, 75_010);
-    assert_eq!(told(&[("http://gw", 10_000)], &late), None);
+    assert_eq!(going_down(&[("http://gw", 10_000)], &late), None);
 }
 
 #[test]
@@ -163,14 +163,14 @@ fn one_announcement_to_many_sessions_is_one() {
 fn a_plain_request_learns_of_a_gateway_that_goes_down_and_of_nothing_else() {
     let mut request = unanswered(12_000, 12_020);
     request.kind = Kind::Http;
-    assert!(told(&[("http://gw", 10_000)], &request).is_some());
+    assert!(going_down(&[("http://gw", 10_000)], &request).is_some());
     assert_eq!(
         Memory::default().context(&request, &Living::default()),
         None
     );
     request.gateway.as_mut().unwrap().error = None;
     request.gateway.as_mut().unwrap().status = Some(200);
-    assert_eq!(told(&[("http://gw", 10_000)], &request), None);
+    assert_eq!(going_down(&[("http://gw", 10_000)], &request), None);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_process_whose_sessions_are_still_open_has_not_gone_down() {
     assert_eq!(with_survivors(&records, 1).going_down, None);
 }
 
-/// For a gateway that loses several sessions in any second, three losses are not an event.
+/// If a gateway loses several sessions in any second, three losses are not an event.
 #[test]
 fn losses_at_a_steady_rate_are_no_crash_of_the_gateway() {
     let mut records: Vec<_> = (0..200_u32)
@@ -215,10 +215,10 @@ fn an_open_session_that_was_let_in_since_ends_an_announced_restart() {
         // It was there before the gateway went down.
         assert!(down(record, let_in(9000, 9100)).is_some());
         assert!(down(record, let_in(9000, 17_100)).is_some());
-        // The gateway came back while this one waited.
+        // The gateway came back while this session waited.
         assert!(down(record, let_in(17_000, 50_005)).is_some());
     }
-    // One that was there before is lost when the gateway has been back for long.
+    // A session that was there before is lost when the gateway has been back for a long time.
     assert_eq!(down(&session(2, 0, 50_000), let_in(17_000, 17_100)), None);
     assert!(down(&session(2, 0, 11_000), let_in(17_000, 17_100)).is_some());
 }
@@ -237,7 +237,7 @@ fn of_two_gateways_behind_one_url_one_does_not_explain_the_losses_of_the_other()
     let context = memory.context(&unknown, &Living::default()).unwrap();
     assert!(context.going_down.is_some(), "it may have been A's");
 
-    // The same from the record of a session that was told.
+    // The same, from the record of a session that received the announcement.
     let mut said = of_process("A", session(2, 0, 10_000));
     openclaw(&mut said).shutdown = Some(ShutdownFacts {
         reason: None,

@@ -29,12 +29,12 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
     ];
     let context = last_context(&records);
     assert_eq!((context.lost_together, context.lost_alike), (3, 2));
-    // A second of silence does not indicate a timer.
+    // One second of silence does not indicate a timer.
     let busy = last_context(&records[..3]);
     assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
 }
 
-/// Losses at a steady rate, one in this many milliseconds, and then several at once.
+/// Losses at a steady rate, one every so many milliseconds, and then several at once.
 fn after_losses_every(gap: i64, at_once: u32) -> ContextFacts {
     let mut records: Vec<_> = (0..200_u32)
         .map(|nth| {
@@ -50,11 +50,11 @@ fn after_losses_every(gap: i64, at_once: u32) -> ContextFacts {
 
 #[test]
 fn what_is_lost_in_any_second_is_not_lost_together() {
-    // At five a second all the time, six in one second are normal.
+    // At a steady five per second, six in one second are normal.
     let busy = after_losses_every(200, 6);
     assert!(busy.lost_together > 5);
     assert!(busy.lost_together_one_in.unwrap() < 100, "{busy:?}");
-    // At one in ten seconds, six at once are not.
+    // At one every ten seconds, six at once are not.
     let rare = after_losses_every(10_000, 6);
     assert_eq!(rare.lost_together, 5);
     assert!(
@@ -63,7 +63,7 @@ fn what_is_lost_in_any_second_is_not_lost_together() {
     );
     let more = after_losses_every(10_000, 9);
     assert!(more.lost_together_one_in.unwrap() > ONE_EVENT, "{more:?}");
-    // Before the first loss there is no usual rate.
+    // Before the first loss, there is no usual rate.
     let first = last_context(&[
         session(0, 0, 5000),
         session(1, 0, 5010),
@@ -92,7 +92,7 @@ fn ends_that_spread_over_two_seconds_are_not_lost_together() {
     }
 }
 
-/// The first crash must not raise the usual rate and so hide the second.
+/// The first crash must not raise the usual rate and thereby hide the second.
 #[test]
 fn an_earlier_crash_is_not_a_rate() {
     let records: Vec<_> = (0..9_u32)
@@ -134,7 +134,7 @@ fn two_gateways_behind_one_name_alternate() {
     assert!(two.boots_alternate);
 }
 
-/// The record of a client that is slow to close comes after those of the next process.
+/// The record of a client that is slow to close comes after the records of the next process.
 #[test]
 fn the_order_of_records_makes_no_two_gateways() {
     let records = vec![
@@ -158,7 +158,7 @@ fn processes_that_end_one_after_the_other_are_counted() {
     assert_eq!(crashes.processes_lost, 3);
     let cuts = last_context(&[of(0, "a"), of(1, "a"), of(2, "a")]);
     assert_eq!(cuts.processes_lost, 1);
-    // Two gateways that answer in turn do not end.
+    // Two gateways that answer in turn have not ended.
     let two = last_context(&[of(0, "a"), of(1, "b"), of(2, "a")]);
     assert_eq!(two.processes_lost, 0);
 }
@@ -183,14 +183,14 @@ fn processes_that_went_on_or_said_so_did_not_end_in_a_loop() {
     ];
     assert_eq!(last_context(&records).processes_lost, 1);
     let announced = |boot: &str, number, opened| {
-        let mut told = of(number, boot, opened, opened + 1000);
-        told.close.gateway = Some(CloseSeen {
+        let mut announced = of(number, boot, opened, opened + 1000);
+        announced.close.gateway = Some(CloseSeen {
             code: Some(CloseCode(1012)),
             reason: PeerText::new("service restart", 64),
-            at: told.closed_at,
+            at: announced.closed_at,
             breaks: Vec::new(),
         });
-        told
+        announced
     };
     let records = vec![
         of(0, "a", 0, 2000),
@@ -202,7 +202,8 @@ fn processes_that_went_on_or_said_so_did_not_end_in_a_loop() {
     assert_eq!(last_context(&records).processes_lost, 1);
 }
 
-/// A session at a gateway without boot ids, whose process began at this time by its uptime.
+/// A session at a gateway without boot ids, whose process began at this time according to its
+/// uptime.
 fn of_uptime(began: i64, mut record: SessionRecord) -> SessionRecord {
     record = of_process("", record);
     let opened = record.opened_at;
@@ -218,7 +219,7 @@ fn of_uptime(began: i64, mut record: SessionRecord) -> SessionRecord {
 
 #[test]
 fn processes_without_boot_ids_are_told_apart_by_their_uptime() {
-    // Read over the network the uptime is a little off.
+    // Read over the network, the uptime is slightly off.
     let one = [
         of_uptime(0, session(0, 60_000, 61_000)),
         of_uptime(800, session(1, 70_000, 71_000)),

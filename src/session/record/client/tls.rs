@@ -1,4 +1,4 @@
-//! What TLS settled with a client, or how it failed.
+//! The result of TLS with a client, or how it failed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::session::moment::Moment;
 use crate::session::record::codes::TlsAlert;
 use crate::session::text::PeerText;
 
-/// What TLS settled with the client, or how it failed.
+/// The result of TLS with the client, or how it failed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientTls {
@@ -17,29 +17,30 @@ pub struct ClientTls {
     pub cipher: Option<String>,
     /// The agreed application protocol.
     pub alpn: Option<PeerText>,
-    /// The application protocols that the client offered, at most 8; only of a handshake that failed.
+    /// The application protocols that the client offered, at most 8; only if the handshake failed.
     // A boxed slice: it is empty in every session that goes on.
     pub alpn_offered: Box<[PeerText]>,
     /// The server name that the client asked for.
     pub sni: Option<PeerText>,
     /// How a certificate was found for that name; `null` when the client asked for none.
     pub sni_match: Option<SniMatch>,
-    /// The request's Host is another name than the one that TLS asked for.
+    /// Whether the request's Host is a different name from the SNI.
     pub host_differs: bool,
     /// SHA-256 of the certificate that we showed, 64 hexadecimal digits; `null` when the session was
     /// resumed or none was shown.
     pub certificate: Option<String>,
-    /// That certificate is one that no client trusts until it is configured to; only of a connection that
-    /// ended before a request, and `null` for a certificate that somebody else issued.
+    /// Set if that certificate is one that no client trusts until it is configured to; only for a
+    /// connection that ended before a request, and `null` for a certificate that somebody else
+    /// issued.
     pub self_made: Option<Box<SelfMade>>,
-    /// The names that the listener's certificates are for, at most 16; only of a handshake that failed,
-    /// or where none of them is the one that was asked for.
+    /// The names that the listener's certificates are for, at most 16; only if the handshake
+    /// failed, or if none of them is the requested name.
     pub our_names: Vec<PeerText>,
-    /// An earlier session was resumed; `null` when the handshake did not complete.
+    /// Whether an earlier session was resumed; `null` if the handshake did not complete.
     pub resumed: Option<bool>,
-    /// The certificate that the client showed, good or not.
+    /// The certificate that the client showed, valid or not.
     pub client_cert: Option<Box<ClientCert>>,
-    /// From the accept to the end of the handshake; `null` when it did not complete.
+    /// Time from the accept to the end of the handshake; `null` if it did not complete.
     pub handshake_ms: Option<f64>,
     /// Set when the handshake did not complete.
     pub failure: Option<TlsFailure>,
@@ -49,7 +50,7 @@ pub struct ClientTls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SelfMade {
-    /// By whom it is signed.
+    /// Who signed it.
     pub kind: SelfMadeKind,
     /// The file that a client needs to trust it, an absolute path on the tap's host.
     pub trust_file: String,
@@ -59,10 +60,10 @@ pub struct SelfMade {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SelfMadeKind {
-    /// By the development CA that wstap makes.
+    /// Signed by the development CA that wstap makes.
     #[default]
     Development,
-    /// By itself.
+    /// Signed by itself.
     SelfSigned,
 }
 
@@ -74,11 +75,11 @@ pub enum SniMatch {
     Exact,
     /// A certificate has a wildcard that covers it.
     Wildcard,
-    /// None has it: the default was shown.
+    /// No certificate has the name: the default was shown.
     Default,
 }
 
-/// A certificate of a client: what it says of itself, believed only when the handshake completed.
+/// A certificate of a client: its own claims, to be believed only if the handshake completed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientCert {
@@ -102,7 +103,7 @@ pub struct ClientCert {
 pub struct TlsFailure {
     /// The alert that the client sent, by its name in IANA's registry (`unknown_ca`, `bad_certificate` …).
     pub alert: Option<TlsAlert>,
-    /// What it was, where we found the fault.
+    /// The kind of failure, if we detected it.
     pub kind: Option<TlsFailureKind>,
     /// What went wrong, in words.
     pub detail: String,
@@ -114,20 +115,20 @@ pub struct TlsFailure {
 pub enum TlsFailureKind {
     /// The client offers no application protocol that we speak.
     Alpn,
-    /// The client's certificate keys and ours do not meet: a certificate with another kind of key
-    /// would do.
+    /// The client supports no certificate key like ours: a certificate with another type of key
+    /// would work.
     CertificateKey,
     /// No cipher suite in common.
     CipherSuite,
-    /// Nothing in common in another point of TLS.
+    /// Nothing in common in another TLS parameter.
     Incompatible,
     /// No key exchange group in common.
     KeyExchange,
     /// A record or message that breaks the format of TLS.
     Malformed,
-    /// Bytes that are no record of TLS.
+    /// Bytes that are not a TLS record.
     NotTls,
-    /// The client verifies no signature that we could make with any key.
+    /// The client verifies no signature that we could make with any type of key.
     SignatureScheme,
     /// A record that fails its authentication.
     Undecryptable,
@@ -137,16 +138,16 @@ pub enum TlsFailureKind {
     Version,
     /// A certificate is required, and the client showed none.
     ClientCertMissing,
-    /// The client's certificate is signed by nobody that `client_auth.ca` has.
+    /// The client's certificate is not signed by a CA in `client_auth.ca`.
     ClientCertUnknownCa,
-    /// The client's certificate is past its end.
+    /// The client's certificate has expired.
     ClientCertExpired,
     /// The client's certificate is not valid yet.
     ClientCertNotYetValid,
     /// The client's certificate is revoked by `client_auth.crl`.
     ClientCertRevoked,
-    /// `client_auth.crl` has no list of the CA that signed the client's certificate.
+    /// `client_auth.crl` has no CRL of the CA that signed the client's certificate.
     ClientCertRevocationUnknown,
-    /// The client's certificate is not good for another reason.
+    /// The client's certificate is invalid for another reason.
     ClientCertInvalid,
 }

@@ -9,26 +9,26 @@ use crate::session::text::PeerText;
 use crate::ws::inflate::InflateStop;
 
 /// What an application said, in the terms that every dialect has. Rules that are not about one
-/// application, the memory of sessions and the sinks ask this, and never the facts of one dialect.
+/// application, the memory of sessions and the sinks use this, never the facts of one dialect.
 #[derive(Clone, Debug, Default)]
 pub struct Application<'a> {
-    /// What became of the client's request to be let in.
+    /// Outcome of the client's connect request.
     pub result: ConnectResult,
     /// When the gateway greeted the client.
     pub greeted_at: Option<Moment>,
-    /// When the client asked to be let in.
+    /// When the client sent its connect request.
     pub asked_at: Option<Moment>,
     /// When the gateway answered.
     pub answered_at: Option<Moment>,
-    /// A message of the client was read, whatever it was.
+    /// Whether any message of the client was read.
     pub client_spoke: bool,
     /// Why the gateway did not let the client in.
     pub refusal: Option<Refusal<'a>>,
-    /// The gateway said that it goes down.
+    /// The gateway's announcement that it goes down.
     pub shutdown: Option<&'a ShutdownFacts>,
     /// Name of the client's program.
     pub client_id: Option<&'a PeerText>,
-    /// What the client's program is used for, in its own word.
+    /// The purpose of the client's program, in its own words.
     pub client_mode: Option<&'a PeerText>,
     /// Version of the client's program.
     pub client_version: Option<&'a PeerText>,
@@ -38,20 +38,20 @@ pub struct Application<'a> {
     pub issued_token: Option<&'a str>,
     /// The session's name in the gateway's log.
     pub log_id: Option<&'a PeerText>,
-    /// What the gateway said of itself.
+    /// What the gateway said about itself.
     pub gateway: Option<GatewayProcess<'a>>,
     /// The protocol version that both agreed on.
     pub protocol: Option<u64>,
     /// The largest message that the gateway takes, in bytes.
     pub max_message: Option<u64>,
-    /// How much the gateway lets wait for a client that does not read, in bytes.
+    /// The limit, in bytes, of data that the gateway buffers for a client that does not read.
     pub max_buffered: Option<u64>,
     /// Requests after the handshake.
     pub requests: Option<&'a RpcFacts>,
 }
 
 impl Application<'_> {
-    /// `cli cli 2026.9.6`: what the client says of itself.
+    /// What the client says about itself: `cli cli 2026.9.6`.
     #[must_use]
     pub fn client_words(&self) -> Option<String> {
         let parts = [self.client_id, self.client_mode, self.client_version];
@@ -79,7 +79,7 @@ pub struct Refusal<'a> {
     pub retry_after_ms: Option<u64>,
 }
 
-/// What a gateway said of itself when it let a client in.
+/// What a gateway said about itself when it let a client in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatewayProcess<'a> {
     /// Its version.
@@ -90,7 +90,7 @@ pub struct GatewayProcess<'a> {
     pub began_at: Option<Moment>,
 }
 
-/// What became of the connect request.
+/// Outcome of the connect request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectResult {
@@ -114,7 +114,7 @@ pub struct ShutdownFacts {
     pub at: Moment,
 }
 
-/// Reading compressed messages (permessage-deflate, RFC 7692).
+/// How reading of compressed messages (permessage-deflate, RFC 7692) went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InflateFacts {
@@ -128,14 +128,14 @@ pub struct InflateFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InflateDirection {
-    /// How many were begun to be read.
+    /// Number of messages whose reading was begun.
     pub messages: u64,
     /// Compressed bytes that were read.
     pub bytes_in: u64,
-    /// What came out of them.
+    /// Bytes after decompression.
     pub bytes_out: u64,
-    /// Why no more were read; the bytes passed all the same.
+    /// Why no more messages were read; the bytes passed all the same.
     pub stopped: Option<InflateStop>,
-    /// Since when.
+    /// When reading stopped.
     pub stopped_at: Option<Moment>,
 }

@@ -19,7 +19,7 @@ use crate::ws::CloseCode;
 pub struct OpenClawFacts {
     /// Which of the gateway's services the path belongs to.
     pub endpoint: Option<Endpoint>,
-    /// What the gateway's first message was; `null` when none came or none was read.
+    /// The kind of the gateway's first message; `null` if none came or none was read.
     pub first_of_gateway: Option<FirstOfGateway>,
     /// When the gateway's `connect.challenge` came.
     pub challenge_at: Option<Moment>,
@@ -27,11 +27,11 @@ pub struct OpenClawFacts {
     pub connect_at: Option<Moment>,
     /// When the gateway answered it.
     pub answered_at: Option<Moment>,
-    /// What the client's first message was.
+    /// The kind of the client's first message.
     pub first_message: Option<FirstMessage>,
     /// Who the client says it is.
     pub client: Option<ClientIdentity>,
-    /// The device identity it brought.
+    /// The device identity that the client sent.
     pub device: DeviceFacts,
     /// The role it asked for.
     pub role: Option<PeerText>,
@@ -45,7 +45,7 @@ pub struct OpenClawFacts {
     pub conn_id: Option<PeerText>,
     /// Who the gateway says it is.
     pub server: Option<ServerIdentity>,
-    /// What became of the connect request.
+    /// Outcome of the connect request.
     pub result: ConnectResult,
     /// The refusal.
     pub error: Option<DialectError>,
@@ -53,20 +53,20 @@ pub struct OpenClawFacts {
     pub issued_token: Option<String>,
     /// `policy.maxPayload` of `hello-ok`, in bytes.
     pub max_payload: Option<u64>,
-    /// `policy.maxBufferedBytes`: a client that lets more wait is dropped.
+    /// `policy.maxBufferedBytes`: a client for which more bytes are waiting is dropped.
     pub max_buffered: Option<u64>,
     /// `policy.tickIntervalMs`.
     pub tick_interval_ms: Option<u64>,
     /// The `shutdown` event.
     pub shutdown: Option<ShutdownFacts>,
-    /// Requests after the handshake; `null` when it did not succeed.
+    /// Requests after the handshake; `null` if the handshake did not succeed.
     pub rpc: Option<RpcFacts>,
-    /// How reading compressed messages went; `null` when none had to be read.
+    /// How reading of compressed messages went; `null` if none had to be read.
     pub inflate: Option<InflateFacts>,
 }
 
-/// The gateway's services behind one port. All but the first speak protocols of their own and send
-/// no challenge; they are relayed and judged by what is on the wire.
+/// The gateway's services behind one port. All but the first use their own protocols and send no
+/// challenge; they are relayed and judged only by the bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -80,11 +80,12 @@ pub enum Endpoint {
     NodeDesktop,
     /// `/node-portal/attach`.
     NodePortal,
-    /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway began
-    /// with something else than its challenge and the client with something else than connect.
+    /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway did not
+    /// begin with its challenge and the client did not begin with connect.
     Plugin,
-    /// `/__openclaw__/ws` of gateways before 2026.4, which announce there that a canvas changed: nobody
-    /// says a word until then. On this path later gateways challenge, and neither side did.
+    /// `/__openclaw__/ws` of gateways before 2026.4, which announce there that a canvas changed:
+    /// neither side sends anything until then. On this path later gateways send a challenge, and
+    /// neither side did.
     Canvas,
 }
 
@@ -100,7 +101,7 @@ pub enum FirstOfGateway {
     Text,
     /// A binary message.
     Binary,
-    /// Compressed, and it could not be inflated; or longer than is read.
+    /// Compressed and not inflatable, or longer than what is read.
     Unread,
 }
 
@@ -112,13 +113,13 @@ pub enum FirstMessage {
     Connect,
     /// Another request.
     OtherRequest,
-    /// JSON that is no request.
+    /// JSON that is not a request.
     NotARequest,
     /// Not JSON.
     NotJson,
     /// A binary message.
     Binary,
-    /// Longer than is read before `hello-ok` (64 KiB).
+    /// Longer than what is read before `hello-ok` (64 KiB).
     TooLong,
     /// Compressed, and it could not be inflated.
     Compressed,
@@ -138,9 +139,9 @@ pub struct ClientIdentity {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeviceFacts {
-    /// A device object was sent.
+    /// Whether a device object was sent.
     pub present: bool,
-    /// Its id: a hash of a public key, no secret.
+    /// Its id: a hash of a public key, not a secret.
     pub id: Option<PeerText>,
 }
 
@@ -176,7 +177,7 @@ pub struct ServerIdentity {
 pub struct DialectError {
     /// `error.code`.
     pub code: Option<PeerText>,
-    /// `error.details.code`: the one to match first.
+    /// `error.details.code`: the code to match first.
     pub details_code: Option<PeerText>,
     /// `error.details.reason`, or `authReason`.
     pub details_reason: Option<PeerText>,
@@ -195,15 +196,15 @@ pub struct DialectError {
 /// Where the connect request carries its credentials.
 pub const AUTH: &str = "frame:connect.params.auth.";
 
-/// The credential that a gateway compared when it looks under these keys of `connect.params.auth`,
-/// the first first; of those that it looks at, the first where none of them was sent. Clients send
-/// several at once: a stored device token beside the shared one when they try again.
+/// The credential that a gateway compared, if it looks under these keys of `connect.params.auth` in
+/// this order. If none of them was sent, the first credential that the gateway uses. Clients send
+/// several at once: on a retry, a stored device token beside the shared one.
 #[must_use]
 pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credential> {
     let looked_at = || all.iter().filter(|one| one.effective == Some(true));
     let under = |key: &&str| {
         let here = |one: &&Credential| one.place.strip_prefix(AUTH) == Some(*key);
-        // For the gateway an empty one is none.
+        // The gateway treats an empty one as missing.
         looked_at().filter(here).find(|one| one.length > 0)
     };
     keys.iter().find_map(under).or_else(|| looked_at().next())
@@ -216,7 +217,7 @@ pub fn sends(all: &[Credential], key: &str) -> bool {
     all.iter().any(|one| one.length > 0 && here(one))
 }
 
-/// Whether a Close says that the gateway restarts or stops, where no shutdown event does.
+/// Whether a Close says that the gateway restarts or stops, if no shutdown event did.
 #[must_use]
 pub fn announces(code: Option<CloseCode>, reason: &[u8]) -> bool {
     code == Some(CloseCode(1012)) && matches!(reason, b"service restart" | b"gateway-shutdown")
@@ -228,7 +229,8 @@ pub(super) fn removes_device(close: &CloseSeen) -> bool {
 }
 
 impl OpenClawFacts {
-    /// When the gateway's process began, by the uptime that it told; in-process restarts do not change it.
+    /// When the gateway's process began, computed from the uptime that it reported; in-process
+    /// restarts do not change it.
     #[must_use]
     pub fn process_began_at(&self) -> Option<Moment> {
         let uptime = self.server.as_ref()?.uptime_ms?;
@@ -266,8 +268,8 @@ impl OpenClawFacts {
         }
     }
 
-    /// The gateway compared the shared token and found another one. Before 2026.3 it gives no code, and
-    /// 2026.2 speaks of a device token although none was sent.
+    /// Whether the gateway compared the shared token and found a different one. Before 2026.3 it
+    /// gives no code, and 2026.2 speaks of a device token even if none was sent.
     pub(super) fn is_mismatch(&self, auth: &[Credential]) -> bool {
         let Some(error) = &self.error else {
             return false;

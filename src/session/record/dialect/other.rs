@@ -1,5 +1,5 @@
-//! Facts of a dialect that has no type of its own here: one without facts beyond those that every dialect
-//! has, or one that only another version of the program knows.
+//! Facts of a dialect without a type here: one that has no facts beyond those of every dialect, or
+//! one that only another version of the program knows.
 
 use std::collections::BTreeMap;
 
@@ -12,32 +12,32 @@ use super::common::{Application, ConnectResult, InflateFacts, Refusal, ShutdownF
 use crate::session::moment::Moment;
 use crate::session::text::PeerText;
 
-/// What the two ends of a session said, in the terms that every dialect has. What else a record says
-/// of its dialect is kept as it was read.
+/// What the two ends of a session said, in the terms that every dialect has. The rest of a record's
+/// dialect facts is kept as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct OtherFacts {
     /// Name of the dialect.
     #[schemars(extend("not" = {"enum": ["openclaw", "plain"]}))]
     pub name: String,
-    /// When the client asked to be let in.
+    /// When the client sent its connect request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Moment>,
     /// When the gateway answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Moment>,
-    /// What became of the client's request to be let in.
+    /// Outcome of the client's connect request.
     #[serde(skip_serializing_if = "is_none")]
     pub result: ConnectResult,
     /// The refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OtherError>,
-    /// The gateway said that it goes down.
+    /// The gateway's announcement that it goes down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shutdown: Option<ShutdownFacts>,
-    /// How reading compressed messages went.
+    /// How reading of compressed messages went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inflate: Option<InflateFacts>,
-    /// The rest.
+    /// All other fields.
     #[serde(flatten)]
     pub rest: BTreeMap<String, Value>,
 }
@@ -63,7 +63,7 @@ fn is_none(result: &ConnectResult) -> bool {
 }
 
 impl OtherFacts {
-    /// Facts from the JSON of a record. A part in a form that is not known here stays what it was.
+    /// Reads facts from the JSON of a record. A field of unknown form is kept as it is.
     pub(super) fn read(name: String, mut fields: Map<String, Value>) -> Self {
         Self {
             name,
@@ -95,7 +95,7 @@ impl OtherFacts {
     }
 }
 
-/// Takes a field out, if it would be written again exactly as it was read.
+/// Takes a field out if it would be written again exactly as it was read.
 fn take<T>(fields: &mut Map<String, Value>, key: &str) -> T
 where
     T: Default + PartialEq + Serialize + DeserializeOwned,
@@ -105,7 +105,7 @@ where
     };
     let read = T::deserialize(value).unwrap_or_default();
     let same = serde_json::to_value(&read).is_ok_and(|written| written == *value);
-    // What is not written because it is the default stays with the rest.
+    // A default value, which is not written, stays with the rest.
     if !same || read == T::default() {
         return T::default();
     }

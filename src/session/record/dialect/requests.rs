@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::session::moment::Moment;
 use crate::session::text::PeerText;
 
-/// Requests after the handshake, matched with their responses by id. They are read from the front
-/// of each message; what does not show there is counted as unseen, never guessed.
+/// Requests after the handshake, matched with their responses by id. They are read from the
+/// beginning of each message; a message whose beginning does not show what it is counts as unseen,
+/// and is never guessed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RpcFacts {
@@ -17,26 +18,28 @@ pub struct RpcFacts {
     pub responses: u64,
     /// Responses with `ok: false`.
     pub errors: u64,
-    /// Responses to no request that was waiting: one answer too many, or to one that was not followed.
+    /// Responses to no pending request: a second answer, or an answer to a request that was not
+    /// tracked.
     pub unmatched: u64,
-    /// Requests whose id was still waiting for its answer.
+    /// Requests whose id was already pending.
     pub duplicate_ids: u64,
-    /// Requests that were not followed, because 256 others were waiting.
+    /// Requests that were not tracked, because 256 others were pending.
     pub untracked: u64,
-    /// Messages of the client whose front did not show what they were.
+    /// Messages of the client whose beginning did not show what they were.
     pub unseen_to_gateway: u64,
-    /// Messages of the gateway whose front did not show what they were.
+    /// Messages of the gateway whose beginning did not show what they were.
     pub unseen_to_client: u64,
     /// How many requests had no answer at the end; `null` when answers may have been unseen.
     pub unanswered_count: Option<u64>,
-    /// The oldest of them, at most 16.
+    /// The oldest unanswered requests, at most 16.
     pub unanswered: Vec<UnansweredRequest>,
-    /// How many requests the gateway had accepted and whose result had not come at the end; `null`
-    /// when it may have been unseen. They count as answered.
+    /// How many requests the gateway had accepted but not finished at the end; `null` if the result
+    /// may have been unseen. They count as answered.
     pub unfinished_count: Option<u64>,
-    /// The oldest of them, at most 16.
+    /// The oldest unfinished requests, at most 16.
     pub unfinished: Vec<UnansweredRequest>,
-    /// By method, at most 32 of them in order of appearance; the rest in one more without a name.
+    /// Requests by method, at most 32 methods in order of appearance; all others in one entry
+    /// without a name.
     pub methods: Vec<MethodFacts>,
     /// Failed requests by method and code, at most 16 kinds.
     pub failures: Vec<RpcFailure>,
@@ -51,7 +54,7 @@ pub struct UnansweredRequest {
     pub at: Moment,
     /// How long it had waited at the end.
     pub age_ms: f64,
-    /// All of it was written to the gateway's connection.
+    /// Whether all of it was written to the gateway's connection.
     pub written: bool,
 }
 
@@ -59,15 +62,15 @@ pub struct UnansweredRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MethodFacts {
-    /// Its name; `null` for all that found no room of their own.
+    /// Its name; `null` for the entry of all methods beyond the limit.
     pub method: Option<PeerText>,
-    /// How often it was asked for.
+    /// Number of requests with this method.
     pub requests: u64,
     /// How many answers came.
     pub responses: u64,
     /// How many of them said `ok: false`.
     pub errors: u64,
-    /// From request to answer, as they passed; `null` without an answer.
+    /// Time from request to answer, as they passed; `null` without an answer.
     pub latency_ms: Option<RpcLatency>,
 }
 
@@ -90,14 +93,14 @@ pub struct RpcFailure {
     pub code: Option<PeerText>,
     /// `error.details.code`.
     pub details_code: Option<PeerText>,
-    /// The front of `error.message`, of the first one.
+    /// The beginning of `error.message`, from the first failure.
     #[serde(default)]
     pub message: Option<PeerText>,
-    /// `error.details.missingScope`; of gateways before 2026.8, which send no details, what the message
-    /// names.
+    /// `error.details.missingScope`; for gateways before 2026.8, which send no details, the scope
+    /// that the message names.
     pub missing_scope: Option<PeerText>,
-    /// How often.
+    /// How often it failed this way.
     pub count: u64,
-    /// The first time.
+    /// When it first failed this way.
     pub first_at: Moment,
 }

@@ -1,5 +1,5 @@
-//! Refusals that are about who the client is said to be: the gateway's 403, and our own where a
-//! remote client would have looked local.
+//! Refusals because of attribution: the gateway's 403, and our own when a remote client would have
+//! looked local.
 
 use crate::session::party::Party;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy};
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         ..refused("gateway.refused.attribution_behind", ActOn::Hop, behind)
     },
     Rule {
-        title: "The gateway finds no client in what it was told",
+        title: "The gateway finds no client in the headers",
         explanation: "The gateway cannot believe that this is a client: its address is loopback, is \
                       itself in gateway.trustedProxies, or could not be read from what a proxy in \
                       front of the tap sent. That is refused with 403 whether it trusts us or not. \
@@ -58,9 +58,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway does not trust a proxy in front of the tap",
         explanation: "The client came through a proxy on the tap's own host that adds attribution \
-                      headers and is not in trusted_proxies. What such a proxy says is passed to a \
-                      local gateway unchanged, which refuses it with 403 as it would without the \
-                      tap.",
+                      headers and is not in trusted_proxies. The headers of such a proxy are \
+                      passed to a local gateway unchanged, which refuses them with 403 as it would \
+                      without the tap.",
         evidence: "403 with the body proxy_attribution_required to headers of a proxy in front of the tap",
         versions: Versions::Seen,
         action: "put the proxy into trusted_proxies of wstap, and our address into gateway.trustedProxies",
@@ -75,10 +75,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The connection to the gateway turned out to be one over loopback, although \
                       its URL names another host, and gateway.forwarded lets requests go out \
                       without attribution headers. The gateway would have taken a remote client \
-                      for local: paired without being asked, never locked out. The same happens where \
-                      the gateway sees us under a private address: there it believes of whatever \
-                      has no attribution headers that it is a page of localhost, when Host and \
-                      Origin say so. So nothing was sent.",
+                      for local: paired without approval, never locked out. The same happens if \
+                      the gateway sees us under a private address: then it takes a request without \
+                      attribution headers for one of a localhost page, if Host and Origin say so. \
+                      So nothing was sent.",
         evidence: "our refusal by gateway.forwarded, with the addresses of the connection to the gateway",
         versions: Versions::Any,
         action: "set gateway.forwarded: auto",
@@ -100,7 +100,7 @@ fn finding(view: &View<'_>, who: Disbelief, sure: Confidence, summary: String) -
 fn attribution(view: &View<'_>) -> Option<Finding> {
     let checked = view.forwarded().map(|forwarded| forwarded.acceptance);
     let sure = match checked {
-        // It may as well be this client that it does not take.
+        // The gateway may refuse this client instead.
         Some(Acceptance::Unknown) => Confidence::Likely,
         _ => Confidence::Certain,
     };
@@ -121,7 +121,7 @@ fn behind(view: &View<'_>) -> Option<Finding> {
 
 fn client(view: &View<'_>) -> Option<Finding> {
     let summary = match view.named() {
-        // It may believe us or not: a client on loopback it never takes.
+        // Whether it believes us or not, it never accepts a client on loopback.
         Some(ip) if ip.is_loopback() => format!("the gateway takes no client at {ip} (403)"),
         Some(ip) => format!("the gateway believes us, and takes no client at {ip} (403)"),
         None => "the gateway believes us, and finds no client in what we wrote (403)".to_owned(),

@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device's signature is wrong",
         explanation: "The signature of the connect request does not fit what was sent. It covers \
                       device, client, role, scopes, time, token, nonce and platform: one of them \
-                      was changed after signing. (Of a gateway before 2026.3 see \
+                      was changed after signing. (For gateways before 2026.3 see \
                       gateway.protocol.device_signature.)",
         evidence: "details.code DEVICE_AUTH_SIGNATURE_INVALID",
         versions: Versions::Seen,
@@ -100,8 +100,8 @@ pub(super) const RULES: &[Rule] = &[
         ..device("gateway.auth.device_token_mismatch", token_mismatch)
     },
     Rule {
-        title: "The device token is valid for less than was asked",
-        explanation: "The device's token is right and does not cover the scopes that the client \
+        title: "The device token does not cover the requested scopes",
+        explanation: "The device's token is valid, but does not cover the scopes that the client \
                       asks for.",
         evidence: "details.code AUTH_SCOPE_MISMATCH",
         versions: Versions::Seen,
@@ -121,7 +121,7 @@ fn found(view: &View<'_>, summary: impl Into<String>) -> Finding {
         .because(view.credential_evidence())
 }
 
-/// How gateways before 2026.3 begin it.
+/// The beginning of the message of gateways before 2026.3.
 const OLD_WORDS: &str = "control ui requires HTTPS or localhost";
 
 /// The gateway refused a Control UI because it has no device identity. Gateways before 2026.3 sent
@@ -143,7 +143,8 @@ fn control_ui_insecure(view: &View<'_>) -> Option<Finding> {
     let said = control_ui(view).filter(|_| is_insecure(view))?;
     let summary =
         "the Control UI was opened over plain http, where one before 2026.9 has no device identity";
-    // Only gateways before 2026.3 say it so, and the page is theirs unless it says another version.
+    // Only gateways before 2026.3 send this text, and the page is theirs unless it reports another
+    // version.
     let old = said.begins_with(&[OLD_WORDS]);
     let confidence = match view.needs_secure_context() {
         NeedsSecureContext::Yes => Confidence::Likely,

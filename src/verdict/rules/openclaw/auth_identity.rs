@@ -15,9 +15,9 @@ const fn identity(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway does not trust the headers that say who the client is",
-        explanation: "The gateway refused inside the tunnel what it mostly refuses with 403 before \
-                      it: the request came through a proxy that gateway.trustedProxies does not \
-                      name.",
+        explanation: "The gateway refused the client inside the tunnel instead of with a 403 \
+                      before it, as it usually does: the request came through a proxy that \
+                      gateway.trustedProxies does not name.",
         evidence: "a refusal or Close inside the tunnel whose reason begins \"gateway ingress attribution required\"",
         versions: Versions::Read,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The gateway forbade it (3003)",
-        explanation: "Close 3003 (forbidden): the client is known and may not do what it asked for.",
+        explanation: "Close 3003 (forbidden): the client is known, but may not do what it asked for.",
         evidence: "a Close 3003 of the gateway",
         versions: Versions::Any,
         action: "give this client the right that it lacks, or use a credential that has it",
@@ -52,8 +52,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The user's profile is not available",
-        explanation: "The gateway knows who it is and could not load the profile that belongs to \
-                      it.",
+        explanation: "The gateway knows the user, but could not load the user's profile.",
         evidence: "details.code AUTHENTICATED_PROFILE_UNAVAILABLE",
         versions: Versions::Read,
         action: "look into the gateway's log at this time, then connect again",
@@ -226,7 +225,7 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     if !said.begins_with(&["unauthorized"]) && said.code() != Some("AUTH_UNAUTHORIZED") {
         return None;
     }
-    // After hello a reason such as this says nothing of the login.
+    // After hello, such a reason says nothing about the login.
     if view.was_open() {
         return None;
     }

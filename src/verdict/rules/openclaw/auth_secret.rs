@@ -1,6 +1,6 @@
 //! Token, password and setup code: the secrets that a client shares with the gateway.
 //!
-//! The gateway looks at `connect.params.auth` in the first frame and at nothing else.
+//! The gateway reads only `connect.params.auth` in the first frame.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -93,9 +93,9 @@ pub(super) const RULES: &[Rule] = &[
                       configuration wins over OPENCLAW_GATEWAY_TOKEN; older guides say the \
                       reverse), a value that was copied with something around it (`Bearer `, \
                       `OPENCLAW_GATEWAY_TOKEN=`, quotes, a whole URL), a placeholder or \
-                      `__OPENCLAW_REDACTED__` in its place, a device token in the place of the \
-                      shared one. OpenClaw 2026.2 speaks of a device token wherever the client has \
-                      a device; what the client sent shows that it was the shared one.",
+                      `__OPENCLAW_REDACTED__` in its place, a device token in place of the shared \
+                      one. OpenClaw 2026.2 reports a device token whenever the client has a \
+                      device; the client's own message shows that it was the shared one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH; or, without a code, the words \"device token mismatch\" to a client that sent auth.token and no auth.deviceToken",
         versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
@@ -172,7 +172,7 @@ fn ignored_place(view: &View<'_>) -> Option<Finding> {
     Some(found(view, summary))
 }
 
-/// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
+/// `it does not match gateway.auth.token` with the fingerprint, or the oddity of the value.
 fn mismatch(view: &View<'_>, what: &str, key: &str) -> Finding {
     let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
@@ -226,9 +226,9 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
         return Some(finding);
     }
     let words = fact(
-        "the gateway's words are of a device token, and the client sent none: OpenClaw 2026.2 says so \
-         for every wrong token of a client with a device, also for a stale token of that device in the \
-         place of the shared one",
+        "the gateway's message is about a device token, but the client sent none: OpenClaw 2026.2 \
+         says so for every wrong token of a client with a device, also for a stale token of that \
+         device in place of the shared one",
     );
     let finding = Finding {
         confidence: Confidence::Likely,
@@ -242,7 +242,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
     let sent = view.compared_secret("token")?;
-    // A value that shows by itself what happened to it says more: see `mismatch`.
+    // A value with an odd form explains more: see `mismatch`.
     if odd_form(sent).is_some() {
         return None;
     }
@@ -252,7 +252,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     );
     let finding = found(view, summary).because([fact(view.precedence())]);
     let finding = Finding {
-        // Behind one address may be several clients.
+        // Several clients may share one address.
         confidence: Confidence::Likely,
         ..finding
     };

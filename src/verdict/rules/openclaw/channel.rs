@@ -1,6 +1,6 @@
 //! Sessions that were authorised, ended well, and achieved nothing: every answer was a failure.
 //!
-//! One request that succeeded makes the session a good one: what failed beside it is in the record.
+//! A session with one successful request counts as good: the failures beside it are in the record.
 
 use crate::session::party::Party;
 use crate::session::record::dialect::{RpcFacts, RpcFailure};
@@ -25,13 +25,13 @@ pub(super) const RULES: &[Rule] = &[
                       for them: it is remote, or a proxy header made a client of the same host look \
                       remote. The connection works and every request that needs a scope fails with \
                       MISSING_SCOPE. (Gateways before 2026.7 grant no scope to any client without a \
-                      device, so there it is channel.missing_scope.) A remote command line needs a device. Commands that only read \
-                      (devices list, health, status) show the one that the client has and make \
-                      none, so nothing is there to approve; others, such as cron list, make it. \
-                      Tried with client and gateway 2026.9.6 from another host: `openclaw cron \
-                      list` is refused with \"pairing required\" and leaves an identity, the command \
-                      that was wanted is then refused with a request id of its own, and after \
-                      `openclaw devices approve` of that id it works.",
+                      device, so there it is channel.missing_scope.) A remote command line needs a \
+                      device. Commands that only read (devices list, health, status) use an \
+                      existing device and create none, so there is nothing to approve; others, \
+                      such as cron list, create one. Tried with client and gateway 2026.9.6 from \
+                      another host: `openclaw cron list` is refused with \"pairing required\" and \
+                      leaves an identity, the wanted command is then refused with its own request \
+                      id, and after `openclaw devices approve` of that id it works.",
         evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
         action: "give the client a device: at the client run `openclaw cron list` once (it is refused, and makes the device's identity), then the wanted command again, and approve its request on the gateway host by `openclaw devices approve` with the id that `openclaw devices list` shows there; or run the command on the gateway host itself",
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       INVALID_REQUEST: a method that it does not know, parameters that it does not \
                       take, or a second connect. A client of another version, or a program that \
-                      imitates one. The versions, or the words of the answer, tell which of the two \
+                      imitates one. The versions, or the text of the answer, show which of the two \
                       is older and has to act.",
         evidence: "hello-ok, an orderly end, and INVALID_REQUEST as every answer",
         versions: Versions::Seen,
@@ -80,7 +80,7 @@ pub(super) const RULES: &[Rule] = &[
                       in a channel behind it or in the requests. The evidence has its codes.",
         evidence: "hello-ok, an orderly end, and every answer with ok: false",
         versions: Versions::Seen,
-        action: "follow the gateway's code for the method shown; `openclaw channels status` tells how its channels are",
+        action: "follow the gateway's code for the method shown; `openclaw channels status` shows the state of its channels",
         ..channel("channel.requests_failed", ActOn::Gateway, requests_failed)
     },
 ];
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
 /// 2026.6.11 does not.
 const SCOPES_WITHOUT_DEVICE: Release = Release(2026, 7, 0);
 
-/// The failures of a session that was authorised, ended as its ends meant, and achieved nothing.
+/// The failures of a session that was authorised, ended in order, and achieved nothing.
 fn failures<'a>(view: &View<'a>) -> Option<&'a RpcFacts> {
     let (_, code) = view.client_close().or_else(|| view.gateway_close())?;
     let ended_well =
@@ -106,14 +106,14 @@ fn found(view: &View<'_>, rpc: &RpcFacts, summary: String) -> Finding {
     } else {
         Party::Gateway
     };
-    let told: Vec<Evidence> = rpc
+    let failures: Vec<Evidence> = rpc
         .failures
         .iter()
         .take(4)
         .map(RpcFailure::evidence)
         .collect();
     Finding::new(Confidence::Certain, summary)
-        .because(told)
+        .because(failures)
         .because(view.both_legs())
         .ended_by(party)
 }
@@ -315,12 +315,12 @@ fn invalid_requests(view: &View<'_>) -> Option<Finding> {
         code.is_some_and(|code| code.as_str() == "INVALID_REQUEST")
     };
     let first = rpc.failures.first()?;
-    // Of more kinds than are told, the rest may be of another.
-    let told = rpc
+    // Only some kinds of failures are listed in the record: the others may be different.
+    let listed = rpc
         .failures
         .iter()
         .fold(0_u64, |sum, failure| sum.saturating_add(failure.count));
-    if told != rpc.errors || !rpc.failures.iter().all(invalid) {
+    if listed != rpc.errors || !rpc.failures.iter().all(invalid) {
         return None;
     }
     let complaint = first.message.as_ref().map_or("", PeerText::as_str);

@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Client,
         act_on: ActOn::Client,
         title: "The client says that its connect failed",
-        explanation: "OpenClaw clients close with these words of their own when their connect request \
+        explanation: "OpenClaw clients close with their own words when their connect request \
                       was refused: the Control UI with 4008 \"connect failed\" or 4013 \"gateway \
                       starting\", the command line with 1008 \"connect failed\". No refusal of the \
                       gateway was seen here, so the client failed by itself (it could not sign, or \
@@ -42,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         find: tick_timeout,
     },
     Rule {
-        title: "A client opened the WebSocket and said nothing",
+        title: "A client opened the WebSocket and sent nothing",
         explanation: "The gateway ends a connection with Close 1000 without a reason when no \
                       connect request came within its 15 s. Not one message of the client reached \
                       the tap: the client is no OpenClaw client, it is stuck, or a proxy between \
@@ -55,7 +55,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn connect_failed(view: &View<'_>) -> Option<Finding> {
-    // Also without the dialect: with `gateway.dialect: plain` the client's own words are enough.
+    // Not limited to the dialect: with `gateway.dialect: plain` the client's own words are enough.
     let (close, code) = view.client_close()?;
     let words = match code? {
         4008 | 1008 => "connect failed",

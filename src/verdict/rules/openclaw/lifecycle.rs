@@ -12,12 +12,12 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is draining",
         explanation: "The upgrade was answered with 503 \"Gateway websocket admission closed\": the \
                       gateway is about to restart or stop, or is suspended. After a restart it \
-                      takes about 7 s until it accepts again. Before 2026.8 the gateway has no words \
-                      of its own for that, and its WebSocket library (ws, for Node) answers: 503 \
-                      \"Service Unavailable\" as text/html, with Connection, Content-Type and \
-                      Content-Length and no other header. Another Node program in the gateway's \
-                      place that is closing says the same, so that this form is only likely the \
-                      gateway's.",
+                      takes about 7 s until it accepts again. Before 2026.8 the gateway has no \
+                      message of its own for that, and its WebSocket library (ws, for Node) \
+                      answers: 503 \"Service Unavailable\" as text/html, with Connection, \
+                      Content-Type and Content-Length and no other header. Another Node program in \
+                      the gateway's place that is closing sends the same, so this form only makes \
+                      it likely that it is the gateway's.",
         evidence: "503 with the body \"Gateway websocket admission closed\"; or the library's 503 in exactly its form, from no gateway that is known to be of 2026.8 or later",
         versions: Versions::Seen,
         action: "wait for the gateway to come back, then connect again",
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is not available now",
         explanation: "The gateway asked to try again later: Close 1013, or a refusal with the code \
                       UNAVAILABLE. A restart or suspension in progress is the usual reason.",
-        evidence: "a Close 1013, or a refusal with the code UNAVAILABLE, of no better known kind",
+        evidence: "a Close 1013, or a refusal with the code UNAVAILABLE, of no more specific kind",
         versions: Versions::Read,
         action: "connect again later",
         ..cycle("gateway.lifecycle.unavailable", ActOn::Nobody, unavailable)
@@ -114,7 +114,7 @@ fn starting(view: &View<'_>) -> Option<Finding> {
 }
 
 fn unavailable(view: &View<'_>) -> Option<Finding> {
-    // Also without the dialect: with `gateway.dialect: plain` the code alone is enough.
+    // Not limited to the dialect: with `gateway.dialect: plain` the code alone is enough.
     let later = view
         .gateway_close()
         .is_some_and(|(_, code)| code == Some(1013));

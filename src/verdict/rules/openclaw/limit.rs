@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
                       2026.3, 512 KiB in 2026.1.",
         evidence: "a Close 1009 in the handshake, and a first message above 64 KiB, or above the limit of the gateway's version where that is known",
         versions: Versions::Seen,
-        action: "make the connect request smaller: nothing but the fields of the protocol belongs into it",
+        action: "make the connect request smaller: it must contain only the fields of the protocol",
         ..limit("gateway.limit.first_frame", ActOn::Client, first_frame)
     },
     Rule {
@@ -40,9 +40,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A smaller limit than the gateway's own",
         explanation: "Close 1009 for a message that is not larger than the gateway takes: 64 KiB before \
-                      hello-ok (since 2026.4; more before), then what it says there (policy.maxPayload). So the limit is \
-                      somebody else's: a proxy between tap and gateway that takes frames apart, or \
-                      another program in the gateway's place.",
+                      hello-ok (since 2026.4; more before), then what it says there \
+                      (policy.maxPayload). So the limit belongs to something else: a proxy between \
+                      tap and gateway that parses frames, or another program in the gateway's \
+                      place.",
         evidence: "a Close 1009 of the gateway's side, and no frame to it above the gateway's own limit",
         versions: Versions::Seen,
         action: "look for a proxy between tap and gateway with a limit for WebSocket messages, and raise it to what the gateway takes (policy.maxPayload of hello-ok, which its records show as dialect.max_payload) or more",

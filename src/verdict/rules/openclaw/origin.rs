@@ -40,8 +40,9 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway wants an origin of the form scheme://host[:port] from browsers \
                       and found none: pages opened from a file, from a sandboxed frame or from \
                       some apps send `null`. Clients that call themselves Control UI or webchat \
-                      must send one. No list can allow what is no origin. Gateways before 2026.4 give \
-                      no reason with their refusal; there the request shows that it had no origin.",
+                      must send one. No list can allow a value that is not an origin. Gateways \
+                      before 2026.4 give no reason with their refusal; there the request shows \
+                      that it had no origin.",
         evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED with the reason \"origin missing or invalid\"; or a refusal that begins \"origin not allowed\" without a reason, and no Origin in the request, or none of the form scheme://host[:port]",
         versions: Versions::Seen,
         action: "open the Control UI from the gateway's own address, not from a file or a frame",
@@ -107,7 +108,7 @@ fn line(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// What the client sent as its origin.
+/// The origin that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
     /// No Origin header, or an empty one.
@@ -165,7 +166,7 @@ fn invalid(view: &View<'_>) -> Option<Finding> {
     let said = refused(view)?;
     let invalid = match said.reason() {
         Some(reason) => reason.starts_with("origin missing"),
-        // Before 2026.4 there is none.
+        // Gateways before 2026.4 send no reason.
         None => said.begins_with(&["origin missing"]) || sent(view) != Sent::Origin,
     };
     if !invalid {

@@ -33,12 +33,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The connect request has invalid parameters",
-        explanation: "The gateway checks connect against its schema; the message names the field. A \
-                      client of another version, or a program that imitates one. The message tells \
-                      who is older: a property or value that the gateway does not know comes from a \
-                      newer client, and a property that it misses is one that an older client does \
-                      not send. Versions that are known count more. The older of the two has to act. Gateways before 2026.3 do not \
-                      know device tokens (auth.deviceToken).",
+        explanation: "The gateway checks connect against its schema; the message names the field. \
+                      The client is of another version, or is a program that imitates a client. \
+                      The message shows which one is older: a property or value that the gateway \
+                      does not know comes from a newer client, and a property that it misses is \
+                      one that an older client does not send. Known versions have more weight. The \
+                      older of the two has to act. Gateways before 2026.3 do not know device \
+                      tokens (auth.deviceToken).",
         evidence: "a refusal that begins \"invalid connect params\"",
         versions: Versions::Seen,
         action: "pin client and gateway to one release (`openclaw --version` at the client and on the gateway host shows theirs), or mend the field that the gateway names",
@@ -58,8 +59,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The role is unknown",
-        explanation: "The role in the connect request is none that the gateway knows (operator, \
-                      node).",
+        explanation: "The gateway does not know the role in the connect request (it knows operator \
+                      and node).",
         evidence: "a refusal that begins \"invalid role\"",
         versions: Versions::Seen,
         action: "set the client's role to operator or node",
@@ -77,8 +78,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The first message is not JSON",
-        explanation: "The gateway closed with 1000 and without a word: it could not parse the \
-                      client's first message, which is binary or no JSON. Not an OpenClaw client.",
+        explanation: "The gateway closed with 1000 and no reason: it could not parse the client's \
+                      first message, which is binary or not JSON. It is not an OpenClaw client.",
         evidence: "a first message of the client that is binary or no JSON, and a Close of the gateway",
         versions: Versions::Seen,
         action: "check what connects here: the gateway's clients send JSON text",
@@ -94,12 +95,12 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "Client and gateway have no protocol version in common",
-        explanation: "The range of protocol versions that the client offers does not hold the \
+        explanation: "The range of protocol versions that the client offers does not include the \
                       gateway's: 3 before 2026.5.12, 4 since then. Every gateway names its own \
                       (details.expectedProtocol): a client whose range ends below it is old, and \
-                      one whose range begins above it has an old gateway. The older of the two has to act. `openclaw gateway probe` \
-                      and `openclaw gateway status` of newer clients accept 3 too, so they work \
-                      where other commands do not.",
+                      one whose range begins above it has an old gateway. The older of the two has \
+                      to act. `openclaw gateway probe` and `openclaw gateway status` of newer \
+                      clients accept 3 too, so they work where other commands do not.",
         evidence: "details.code PROTOCOL_MISMATCH, or Close 1002 \"protocol mismatch\"",
         versions: Versions::Seen,
         action: "pin client and gateway to one release: compare `openclaw --version` at the client and on the gateway host; in containers give both images the same tag",
@@ -196,7 +197,7 @@ fn device_signature(view: &View<'_>) -> Option<Finding> {
         Some(_) => Confidence::Likely,
         None => Confidence::Possible,
     };
-    // A gateway that is known to know that form finds another fault.
+    // A gateway that supports that form found another fault.
     if view
         .gateway_release()
         .is_some_and(|gateway| gateway >= THIRD_FORM)

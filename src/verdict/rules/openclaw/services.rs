@@ -1,4 +1,4 @@
-//! What else is served on the gateway's port, and what is no gateway at all.
+//! Other services on the gateway's port, and servers that are not a gateway.
 
 use crate::session::party::Party;
 use crate::session::record::dialect::openclaw::{Endpoint, FirstMessage, FirstOfGateway};
@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayAuth,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        title: "A worker's credential does not hold any more",
+        title: "A worker's credential is no longer valid",
         explanation: "The gateway gives each worker a credential for a limited time and closes its \
                       connection when the time is over or when another worker took its place.",
         evidence: "a Close of the gateway on the worker path with the reason credential-expired or credential-replaced",
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewaySilent,
         party: Party::None,
         act_on: ActOn::Operator,
-        title: "What answers is no OpenClaw gateway",
+        title: "The server is not an OpenClaw gateway",
         explanation: "The upgrade succeeded, and the first message from behind us is not \
                       connect.challenge, which an OpenClaw gateway sends before anything else. \
                       Another WebSocket service listens at gateway.url, or a proxy routed this path \

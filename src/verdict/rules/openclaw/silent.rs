@@ -80,7 +80,7 @@ fn gave_up(view: &View<'_>) -> Option<Party> {
     match view.decisive() {
         Decisive::ClientClose | Decisive::ClientTransport => Some(Party::Client),
         Decisive::Tap if idle => Some(Party::Tap),
-        // Its own handshake timer: an empty reason, nothing said before.
+        // Its own handshake timer: an empty reason, and no message before.
         Decisive::GatewayClose => {
             let (close, code) = view.gateway_close()?;
             (matches!(code, None | Some(1000)) && close.reason.is_empty()).then_some(Party::Gateway)

@@ -1,4 +1,4 @@
-//! Refusals that only other sessions explain: what they showed is in the record's `context`.
+//! Refusals that only other sessions explain: their evidence is in the record's `context`.
 
 use super::auth_secret::auth;
 use crate::session::record::context::ContextFacts;
@@ -11,11 +11,11 @@ use crate::verdict::view::{View, at, fact, short};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "A device token in the place of the shared token",
-        explanation: "The client sent as auth.token what the gateway had issued to a device as its \
-                      own token. The gateway compares auth.token with the shared token only, and \
-                      says \"token mismatch\": the real cause, a device token that was rotated or \
-                      revoked or stands in the wrong field, hides behind it.",
+        title: "A device token in place of the shared token",
+        explanation: "The client sent as auth.token a value that the gateway had issued as a \
+                      device token. The gateway compares auth.token with the shared token only, \
+                      and says \"token mismatch\": that hides the real cause, a device token that \
+                      was rotated, was revoked, or is in the wrong field.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context a hello-ok that issued this very value as a device token",
         versions: Versions::Seen,
         action: "send it as connect.params.auth.deviceToken, or give the client the shared token; if it is refused there too, pair the device again",
@@ -29,7 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The token was changed at the gateway",
         explanation: "The gateway refused a token that it had let in recently. So its own value was \
                       changed since (by an edit, a new deployment, or a restart with another \
-                      environment), and clients that were not told go on with the old one.",
+                      environment), and clients that do not know of the change go on with the old \
+                      one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
         versions: Versions::Seen,
         action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",

@@ -1,5 +1,5 @@
-//! What is made from the captures: the gateways that each rule was seen with, and the table of
-//! `docs/compatibility.md`.
+//! Documents generated from the captures: the gateways that each rule was seen with, and the table
+//! of `docs/compatibility.md`.
 
 use super::*;
 use crate::verdict::registry::rule;
@@ -8,7 +8,7 @@ use crate::verdict::rule::{NEWEST, Versions};
 const BEGIN: &str = "<!-- scenarios: made from the captures; do not edit (make docs) -->\n";
 const END: &str = "<!-- end of scenarios -->\n";
 
-/// The gateways that brought about each rule.
+/// The gateways that triggered each rule.
 fn seen() -> BTreeMap<String, BTreeSet<skew::Release>> {
     let mut all: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
     let release = |version: &str| skew::Release::of(version).unwrap();
@@ -28,7 +28,7 @@ fn seen() -> BTreeMap<String, BTreeSet<skew::Release>> {
     all
 }
 
-/// As its package names it.
+/// The name of its package.
 fn name(release: skew::Release) -> String {
     let skew::Release(year, month, patch) = release;
     let plain = format!("{year}.{month}.{patch}");
@@ -51,7 +51,7 @@ fn rules_list_the_gateways_that_they_were_seen_with() {
         let known = rule(&id).unwrap();
         let newest = releases.iter().any(|one| name(*one) == NEWEST);
         match known.versions {
-            // It is about transports: that they are the same everywhere is no news.
+            // These rules are about transports, which are the same everywhere.
             Versions::Any => continue,
             Versions::Read => panic!("{id} was seen with {releases:?}"),
             Versions::Past => assert!(!newest, "{id} was seen with {NEWEST}"),
@@ -83,7 +83,7 @@ fn the_page_on_compatibility_is_up_to_date() {
     );
 }
 
-/// Whether a file has this text; with `UPDATE_DOCS` it gets it.
+/// Whether a file has this text; with `UPDATE_DOCS` the file is written.
 fn made(path: &Path, text: &str) -> bool {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, text).unwrap();

@@ -1,16 +1,16 @@
-//! Where the same scenario rightly has another class with an older gateway: what it does there.
+//! Scenarios that rightly have another class with an older gateway, and the reason.
 
 use crate::session::record::Class;
 
-/// One reason, and what it covers.
+/// One reason, and the scenarios and gateways that it covers.
 pub(super) struct Exception {
     /// Beginnings of the scenarios' names.
     pub(super) scenarios: &'static [&'static str],
-    /// With these gateways.
+    /// The gateways.
     pub(super) versions: &'static [&'static str],
-    /// The class of it there.
+    /// The class with these gateways.
     pub(super) class: Class,
-    /// What the gateway does there.
+    /// What these gateways do.
     pub(super) why: &'static str,
 }
 

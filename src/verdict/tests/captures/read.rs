@@ -17,7 +17,7 @@ pub(super) const VERSIONS: [&str; 6] = [
     "2026.9.6",
 ];
 
-/// What a gateway did in one scenario.
+/// A gateway's behaviour in one scenario.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scenario {
@@ -43,7 +43,7 @@ pub(super) struct Command {
     pub(super) sessions: Vec<Session>,
 }
 
-/// One of them.
+/// One session of a command.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Session {
@@ -61,7 +61,7 @@ pub(super) struct Frame {
     pub(super) what: What,
 }
 
-/// What it holds.
+/// The content of a frame.
 #[derive(Debug)]
 pub(super) enum What {
     /// A message: its length on the wire, and its text, which may be shorter. `None` for a binary one.
@@ -103,7 +103,7 @@ pub(super) fn scenarios(version: &str) -> Vec<Scenario> {
     lines(&format!("{version}.jsonl"))
 }
 
-/// What command line tools did.
+/// The commands of command line tools.
 pub(super) fn commands() -> Vec<Command> {
     lines("command-line.jsonl")
 }

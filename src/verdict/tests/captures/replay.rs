@@ -31,7 +31,7 @@ const SECRET: (&str, &str) = ("<secret>", "q8Zt3vK1mXw7Rb2Nc5Yd9Lf4Hs6Jg0Pa");
 /// A longer message is cut off here if the gateway closed because of it.
 const MOST: usize = 1 << 20;
 
-/// What a scenario's request was like, by its name: the captures have no heads.
+/// A scenario's request, derived from its name: the captures have no heads.
 #[derive(Debug, Default)]
 struct Asked<'a> {
     path: &'a str,
@@ -247,7 +247,7 @@ fn tunnel(
     recorder.finish(now)
 }
 
-/// The frame as it stood on the wire.
+/// The frame as on the wire.
 fn bytes_of(frame: &Frame) -> Vec<u8> {
     let masking = match frame.direction {
         Direction::ToGateway => Masking::Masked,
@@ -268,7 +268,7 @@ fn bytes_of(frame: &Frame) -> Vec<u8> {
     let mut payload = text.as_deref().map_or_else(Vec::new, |text| {
         text.replace(SECRET.0, SECRET.1).into_bytes()
     });
-    // What was left out of the text is blank; a stand-in for a secret may be longer than it was.
+    // Omitted text is replaced by blanks; a stand-in for a secret may be longer than the secret.
     let length = length.max(payload.len());
     payload.resize(length.min(MOST), b' ');
     let mut bytes = vec![if text.is_some() { 0x81 } else { 0x82 }];

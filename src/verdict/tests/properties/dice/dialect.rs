@@ -1,4 +1,4 @@
-//! What the application said.
+//! Random messages of the application.
 
 use super::Dice;
 use crate::session::record::dialect::openclaw::{DialectError, FirstMessage, OpenClawFacts};
