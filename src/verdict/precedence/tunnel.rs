@@ -178,6 +178,7 @@ pub(super) const CLOSE: &[Step] = &[
     &["tap.timeout.closing"],
     // Any other timer.
     &["tap.timeout.other"],
+    &["gateway.closed.timeout"],
     // Any other Close.
     &["client.closed.code", "gateway.closed.code"],
 ];

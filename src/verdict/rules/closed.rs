@@ -50,6 +50,16 @@ pub(super) const RULES: &[Rule] = &[
         ..closed("gateway.closed.protocol", protocol)
     },
     Rule {
+        title: "The gateway's own timer ended the session",
+        explanation: "Close 3008 is \"timeout\" in IANA's registry of close codes: the gateway waited for \
+                      something longer than it allows. It is not the work of a proxy that cuts idle \
+                      sessions: such a proxy sends no Close.",
+        evidence: "a Close 3008 of the gateway",
+        versions: Versions::Any,
+        action: "find in the gateway's log what it waited for; raise its limit, or make the client send that in time",
+        ..closed("gateway.closed.timeout", timeout)
+    },
+    Rule {
         title: "The gateway refused connect for a reason that no rule knows",
         explanation: "The gateway answered connect with ok: false and with a code that this version \
                       of wstap does not know. Its own words are in the summary.",
@@ -89,6 +99,17 @@ fn protocol(view: &View<'_>) -> Option<Finding> {
     let code = code.filter(|code| matches!(code, 1002 | 1003 | 1007))?;
     let summary = format!("the gateway could not read what it got and closed with {code}");
     Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn timeout(view: &View<'_>) -> Option<Finding> {
+    let (close, _) = view
+        .gateway_close()
+        .filter(|(_, code)| *code == Some(3008))?;
+    let summary = format!(
+        "the gateway's own timer ended the session: it closed with {}",
+        close_words(close)
+    );
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {

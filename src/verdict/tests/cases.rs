@@ -118,6 +118,7 @@ fn gateway_codes_whatever_the_dialect() {
         (json!(1014), Class::HopFault),
         (json!(1008), Class::GatewayClosed),
         (json!(1010), Class::GatewayClosed),
+        (json!(3008), Class::GatewayClosed),
         (json!(3999), Class::GatewayClosed),
         (json!(4001), Class::GatewayClosed),
         (json!(1006), Class::GatewayFault),
@@ -379,6 +380,24 @@ fn a_tls_truncation_after_a_completed_close_is_normal() {
         });
         assert_eq!(rule_of(&record), id);
     }
+}
+
+#[test]
+fn only_the_gateways_3008_that_came_first_is_its_timer() {
+    assert_eq!(
+        rule_of(&plain_close(json!(3008))),
+        "gateway.closed.timeout"
+    );
+    for code in [3007, 3009, 4008, 1008] {
+        assert_eq!(rule_of(&plain_close(json!(code))), "gateway.closed.code");
+    }
+    // The client's own 3008, which the gateway answers with the same code.
+    let clients = edited("client.closed.code", |record| {
+        for leg in ["client", "gateway"] {
+            record["close"][leg]["code"] = 3008.into();
+        }
+    });
+    assert_eq!(rule_of(&clients), "client.closed.code");
 }
 
 #[test]
