@@ -29,4 +29,4 @@ pub(crate) mod visits;
 pub use moment::{Anchor, Moment};
 pub use party::{Direction, Leg, Party, Phase};
 pub use record::SessionRecord;
-pub use recorder::{Facts, Recorder, Tapped, Tunnelled};
+pub use recorder::{Facts, Recorder, TapIdentity, Tapped, Tunnelled};

@@ -139,6 +139,12 @@ async fn origins_timeouts_limits_and_the_gateway_count_for_new_sessions() {
         .await;
     let timer = record.close.timer.as_ref().unwrap();
     assert_eq!((timer.key, timer.limit_ms), (TimerKey::Idle, 700));
+    // A reload is no restart.
+    let started = record.tap.started_at.expect("the tap's start");
+    for record in tap.records() {
+        assert_eq!(record.tap.started_at, Some(started));
+        assert!(started < record.opened_at);
+    }
     echoes(&mut open, "as before, with the first gateway").await;
 }
 

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,9 +34,9 @@ use crate::proxy::tap::loops::Loops;
 use crate::proxy::tap::open_connections::{ConnectionGuard, OpenConnections};
 use crate::proxy::tap::origins::Origins;
 use crate::session::credential::Fingerprinter;
-use crate::session::moment::Anchor;
+use crate::session::moment::{Anchor, Moment};
 use crate::session::record::{ClientFacts, DeniedFact, DeniedKey, TapMode};
-use crate::session::{Recorder, Tapped};
+use crate::session::{Recorder, TapIdentity, Tapped};
 use crate::sink::{RecordPipeline, Wanted};
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
@@ -63,7 +64,7 @@ pub struct Tap {
     pub(crate) loops: Arc<Loops>,
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
-    name: Arc<str>,
+    identity: Arc<TapIdentity>,
     counts: Arc<OpenConnections>,
     /// Counts self-checks, which are no clients.
     check_counts: Arc<OpenConnections>,
@@ -97,7 +98,10 @@ impl Tap {
             unread: Arc::new(RecordPipeline::new(Vec::new(), Wanted::ALL)),
             tasks: TaskTracker::new(),
             loops: Arc::default(),
-            name: name.into(),
+            identity: Arc::new(TapIdentity {
+                name,
+                started_at: Some(Moment(Timestamp::now())),
+            }),
             check_counts: OpenConnections::new(&drain),
             counts: OpenConnections::new(&drain),
             clients: Arc::default(),
@@ -137,7 +141,7 @@ impl Tap {
             tasks: self.tasks.clone(),
             attribution,
             loops: Arc::clone(&self.loops),
-            name: self.name.clone(),
+            identity: Arc::clone(&self.identity),
             counts: Arc::clone(&self.counts),
             check_counts: Arc::clone(&self.check_counts),
             clients: Arc::clone(&self.clients),
@@ -248,7 +252,7 @@ impl Tap {
     ) -> SessionHandle {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
         let tapped = Tapped {
-            name: Arc::clone(&self.name),
+            identity: Arc::clone(&self.identity),
             listener: connection.ends.local.as_str().into(),
             listener_key: Arc::clone(&connection.ends.listener),
         };

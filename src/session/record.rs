@@ -140,6 +140,10 @@ pub struct TapFacts {
     pub name: String,
     /// The version of wstap.
     pub version: String,
+    /// When the tap started; `null` in records of versions that did not record it. What it knows of earlier sessions
+    /// (`context`) begins then.
+    #[serde(default)]
+    pub started_at: Option<Moment>,
     /// The local address that accepted the connection; `unix:/path` for a unix socket.
     pub listener: String,
     /// The listener's key in the configuration, such as `listeners[0]`.

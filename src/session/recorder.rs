@@ -58,16 +58,25 @@ pub struct Facts {
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "documented in the record")]
 pub struct Tapped {
-    pub name: Arc<str>,
+    pub identity: Arc<TapIdentity>,
     pub listener: Box<str>,
     pub listener_key: Arc<str>,
+}
+
+/// The fields of [`TapFacts`] that are the same in all records of one tap.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct TapIdentity {
+    pub name: String,
+    pub started_at: Option<Moment>,
 }
 
 impl From<Tapped> for TapFacts {
     fn from(tapped: Tapped) -> Self {
         Self {
-            name: tapped.name.as_ref().to_owned(),
+            name: tapped.identity.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: tapped.identity.started_at,
             listener: tapped.listener.into(),
             listener_key: tapped.listener_key.as_ref().to_owned(),
             mode: TapMode::default(),

@@ -67,7 +67,12 @@ fn by_the_gateway() -> Vec<Fault> {
         ),
         closed("gateway: Close 1014", "hop.fault.close_1014", 1014, ""),
         closed("gateway: Close 3000", "gateway.auth.unauthorized", 3000, ""),
-        closed("gateway: Close 3008", "gateway.closed.timeout", 3008, "idle"),
+        closed(
+            "gateway: Close 3008",
+            "gateway.closed.timeout",
+            3008,
+            "idle",
+        ),
         closed("gateway: Close 3003", "gateway.auth.forbidden", 3003, ""),
         closed("gateway: Close 3001", "gateway.closed.code", 3001, ""),
         closed(

@@ -17,7 +17,7 @@ use super::dialect::{
 use super::gateway::{ForwardedFacts, GatewayFacts, SentHeader};
 use super::proxy_protocol::{ProxyProtocolFacts, ProxyTls};
 use super::request::{HeaderFact, NearestEntry, OriginFacts, RequestFacts};
-use super::{AnswerFacts, PassedFacts, PassthroughFacts, SessionRecord};
+use super::{AnswerFacts, PassedFacts, PassthroughFacts, SessionRecord, TapFacts};
 use crate::session::credential::Credential;
 use crate::session::text::PeerText;
 
@@ -64,7 +64,15 @@ impl SessionRecord {
             schema: _,
             id: _,
             kind: _,
-            tap: _,
+            tap:
+                TapFacts {
+                    name: _,
+                    version: _,
+                    started_at: _,
+                    listener: _,
+                    listener_key: _,
+                    mode: _,
+                },
             opened_at: _,
             closed_at: _,
             duration_ms: _,

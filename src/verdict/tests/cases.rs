@@ -384,10 +384,7 @@ fn a_tls_truncation_after_a_completed_close_is_normal() {
 
 #[test]
 fn only_the_gateways_3008_that_came_first_is_its_timer() {
-    assert_eq!(
-        rule_of(&plain_close(json!(3008))),
-        "gateway.closed.timeout"
-    );
+    assert_eq!(rule_of(&plain_close(json!(3008))), "gateway.closed.timeout");
     for code in [3007, 3009, 4008, 1008] {
         assert_eq!(rule_of(&plain_close(json!(code))), "gateway.closed.code");
     }

@@ -16,7 +16,7 @@ use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen, DeniedFact,
     DeniedKey, DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts,
     Http2Error, Kind, Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind,
-    StreamReset, TimerFact, TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
+    StreamReset, TapFacts, TimerFact, TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{
     HeadFault, LastRecord, PassedAlert, PassedFacts, PassthroughFacts, RefusedHead,
@@ -319,6 +319,10 @@ impl Dice<'_> {
         let mut record = SessionRecord {
             kind: self.pick(&[Kind::Websocket, Kind::Http, Kind::Connection]),
             phase: self.pick(&PHASES),
+            tap: TapFacts {
+                started_at: self.maybe(Self::moment),
+                ..TapFacts::default()
+            },
             opened_at,
             closed_at: self.moment(),
             duration_ms: f64::from(self.byte()) * 100.0,
