@@ -190,8 +190,17 @@ impl Guard {
     async fn renew(&mut self) -> Result<(), NftError> {
         let tables = self.holder.arm(&self.plan, LASTS).await?;
         let mut progress = self.progress.lock();
+        // During a pause it is meant to expire.
+        let was_attached = progress.state == State::Attached;
         progress.state = State::Attached;
-        progress.renewed = Some(Instant::now());
+        let before = progress.renewed.replace(Instant::now());
+        let gap = before.and_then(|before| before.elapsed().checked_sub(LASTS));
+        if let Some(gap) = gap.filter(|_| was_attached) {
+            tracing::warn!(
+                gap_ms = gap.as_millis(),
+                "the redirect was renewed too late: new connections went straight to the gateway meanwhile"
+            );
+        }
         if tables != self.tables {
             self.routes.leave_marks_alone();
             let change = Change {

@@ -234,6 +234,8 @@ async fn a_tap_that_goes_on_is_attached_again() {
     let state = || status().filter(|status| status["state"] == "attached");
     assert!(poll(STEP, state).await.is_some(), "{:?}", status());
     assert!(!is_direct(&net, to).await);
+    let text = attached.stderr();
+    assert!(text.contains("the redirect was renewed too late"), "{text}");
 }
 
 #[tokio::test]
