@@ -143,12 +143,10 @@ impl Bound {
         }
         let records = config.records();
         if let Some(path) = &records.path {
-            let file =
-                RotatingFile::open(path, records.rotate_bytes, records.keep).map_err(|source| {
-                    StartError::Records {
-                        path: path.display().to_string(),
-                        source,
-                    }
+            let file = RotatingFile::open(path, records.rotate_bytes, records.keep, records.mode.0)
+                .map_err(|source| StartError::Records {
+                    path: path.display().to_string(),
+                    source,
                 })?;
             queues.push(Queue::start("records", QUEUE, file)?);
         }

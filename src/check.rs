@@ -167,6 +167,9 @@ fn rows(config: &Config) -> Rows {
     };
     out.add("records", &text);
     let usual = Records::default();
+    if records.mode != usual.mode {
+        out.add("", &format!("mode: {}", records.mode));
+    }
     if records.connections != usual.connections {
         out.add("", &format!("connections: {}", records.connections));
     }

@@ -12,6 +12,7 @@ mod admin;
 mod difference;
 mod document;
 mod error;
+mod file_mode;
 mod files;
 mod gateway;
 pub mod identity;
@@ -52,7 +53,7 @@ pub use self::difference::Difference;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::files::{Named, Stamp};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
-pub use self::listen::{Listen, SocketMode};
+pub use self::listen::Listen;
 pub use self::listener::{
     ClientAuth, ClientAuthMode, Listener, ListenerTls, MinVersion, TlsPolicy,
 };
@@ -61,8 +62,8 @@ pub use self::overrides::{Override, OverrideSource, Overrides};
 pub use self::resolved::Config;
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    Http2, Limits, OutputFormat, RecordFilter, Records, ReloadOn, RepeatedRecords, Tcp, Timeouts,
-    UnknownOutput, Workers,
+    FileMode, Http2, Limits, OutputFormat, RecordFilter, Records, ReloadOn, RepeatedRecords, Tcp,
+    Timeouts, UnknownOutput, Workers,
 };
 pub use self::warnings::warning::Warning;
 

@@ -1,6 +1,7 @@
 //! What other programs do to the records file during writes, and which files are rejected.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,6 +55,26 @@ async fn lost(tap: &Tap) -> u64 {
     let name = "wstap_records_dropped_total{sink=\"records\"} ";
     let line = page.lines().find_map(|line| line.strip_prefix(name));
     line.expect("the sample").parse().expect("a number")
+}
+
+/// A service manager's umask must not take away what the configuration gives.
+#[tokio::test]
+async fn its_permissions_are_those_of_the_configuration_whatever_the_umask() {
+    let peer = echo::start(&Via::Plain).await;
+    let setup = Setup::before(&peer).set("records.mode", "0640").under(&[
+        "sh",
+        "-c",
+        "umask 077; exec \"$0\" \"$@\"",
+    ]);
+    let path = setup.path("with-mode.jsonl");
+    let tap = setup
+        .set("records.path", path.to_str().unwrap())
+        .start()
+        .await;
+    session(&tap).await;
+    holds(&path, 1).await;
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
 }
 
 #[tokio::test]

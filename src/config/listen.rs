@@ -150,41 +150,6 @@ fn name(text: &str) -> Result<Listen, Complaint> {
     Ok(Listen::Systemd(Some(text.to_owned())))
 }
 
-/// `listeners[].mode`: the permissions of a socket's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketMode(pub u32);
-
-impl Default for SocketMode {
-    fn default() -> Self {
-        Self(0o660)
-    }
-}
-
-impl FromScalar for SocketMode {
-    fn expected() -> String {
-        "permissions in quotes, such as `\"0660\"` (owner and group) or `\"0600\"`".to_owned()
-    }
-
-    fn from_text(text: &str) -> Result<Self, Complaint> {
-        let octal =
-            (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-        let mode = u32::from_str_radix(text, 8)
-            .ok()
-            .filter(|mode| octal && *mode <= 0o777);
-        mode.map(Self)
-            .ok_or_else(|| Complaint::new(Self::expected(), quoted(text)))
-    }
-
-    fn from_number(_: u64) -> Result<Self, Complaint> {
-        // YAML reads 0660 as the decimal number 660.
-        Err(Complaint::new(Self::expected(), "a number without quotes"))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0660", "0600"] })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,16 +192,5 @@ mod tests {
                 "{text}: {complaint:?}"
             );
         }
-    }
-
-    #[test]
-    fn modes_are_octal() {
-        for (text, mode) in [("0660", 0o660), ("600", 0o600), ("0777", 0o777)] {
-            assert_eq!(SocketMode::from_text(text).unwrap(), SocketMode(mode));
-        }
-        for text in ["", "66", "0888", "1777", "06600", "u+rw", "-660"] {
-            assert!(SocketMode::from_text(text).is_err(), "{text}");
-        }
-        assert!(SocketMode::from_number(660).is_err());
     }
 }

@@ -5,8 +5,9 @@ pub(in crate::config) mod policy;
 use super::address::{Host, ListenAddr};
 use super::error::{Complaint, ConfigError};
 use super::identity::Identity;
-use super::listen::{Listen, SocketMode};
+use super::listen::Listen;
 use super::scalar::FromScalar;
+use super::settings::FileMode;
 use crate::admission::forwarded::Trusted;
 
 pub use policy::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
@@ -20,7 +21,7 @@ pub struct Listener {
     /// Where to bind.
     pub listen: Listen,
     /// Permissions of the file, for a unix socket.
-    pub mode: SocketMode,
+    pub mode: FileMode,
     /// Peers that must send a PROXY protocol header at the start of each connection; empty if there
     /// are none.
     pub proxy_protocol: Trusted,
@@ -160,7 +161,7 @@ impl Listener {
         let place = ConfigError::somewhere("listeners", EXPECTED, "");
         Self {
             listen,
-            mode: SocketMode::default(),
+            mode: FileMode::SOCKET,
             proxy_protocol: Trusted::default(),
             tls,
             place,

@@ -29,7 +29,7 @@ use super::schema::{
     RecordsSchema, TimeoutsSchema,
 };
 use super::secret::FingerprintKey;
-use super::settings::{Http2, Limits, Records, Timeouts, Workers};
+use super::settings::{FileMode, Http2, Limits, Records, Timeouts, Workers};
 use super::written::Written;
 use super::{records_file, trusted};
 
@@ -273,11 +273,27 @@ impl Resolver<'_> {
             rotate_bytes: section
                 .rotate_bytes
                 .map_or(default.rotate_bytes, |Scalar(size)| size.0),
+            mode: self.records_mode(section.mode).unwrap_or(default.mode),
             keep: section.keep.map_or(default.keep, |Scalar(count)| count.0),
             http: section.http.unwrap_or(default.http),
             connections: section.connections.unwrap_or(default.connections),
             repeats: section.repeats.unwrap_or(default.repeats),
         }
+    }
+
+    /// The tap opens the file again after a rotation, and reads the end of the last line.
+    fn records_mode(&mut self, mode: Option<At<Scalar<FileMode>>>) -> Option<FileMode> {
+        let At {
+            spot,
+            value: Scalar(mode),
+        } = mode?;
+        if mode.0 & 0o600 != 0o600 {
+            let expected =
+                "permissions with which the owner can read and write, such as `\"0640\"`";
+            self.errors
+                .push(ConfigError::at(&spot, expected, format!("`\"{mode}\"`")));
+        }
+        Some(mode)
     }
 
     fn fingerprint_key(&mut self, file: Option<At<FilePath>>) -> Option<FingerprintKey> {

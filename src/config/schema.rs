@@ -14,13 +14,13 @@ pub(super) use at::At;
 use super::address::ListenAddr;
 use super::admin::AdminHost;
 use super::gateway::{CertName, Dialect, Fingerprint, GatewayUrl};
-use super::listen::{Listen, SocketMode};
+use super::listen::Listen;
 use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
 use super::paths::FilePath;
 use super::scalar::{Count, Scalar, Seconds, Size, Timer};
-use super::settings::{OutputFormat, RecordFilter, ReloadOn, RepeatedRecords};
+use super::settings::{FileMode, OutputFormat, RecordFilter, ReloadOn, RepeatedRecords};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode as ForwardedMode;
 use crate::admission::origin::policy::Mode;
@@ -83,7 +83,7 @@ pub(super) struct ListenerSchema {
     pub(super) listen: Option<At<Scalar<Listen>>>,
     /// Permissions of the file of a unix socket, as in `chmod`; `"0660"` if not given. Only with
     /// `unix:/path`.
-    pub(super) mode: Option<At<Scalar<SocketMode>>>,
+    pub(super) mode: Option<At<Scalar<FileMode>>>,
     /// PROXY protocol headers, version 1 and 2. Absent: no peer sends one.
     pub(super) proxy_protocol: Option<At<ProxyProtocolSchema>>,
     /// Absent: plain HTTP. Otherwise one of `self_signed` and `certificates`.
@@ -337,6 +337,10 @@ pub(super) struct RecordsSchema {
     /// Size at which the file is rotated, at least `4KiB`.
     #[schemars(extend("default" = "64MiB"))]
     pub(super) rotate_bytes: Option<Scalar<Size<4096>>>,
+    /// Permissions of the files that the tap makes, as in `chmod`: with `"0640"` a log shipper in the group can read
+    /// them. Files that exist keep theirs.
+    #[schemars(extend("default" = "0600"))]
+    pub(super) mode: Option<At<Scalar<FileMode>>>,
     /// Rotated files to keep.
     #[schemars(extend("default" = 8))]
     pub(super) keep: Option<Scalar<Count<0>>>,

@@ -145,6 +145,23 @@ impl Default for Http2 {
     }
 }
 
+/// `listeners[].mode`, `records.mode`: the permissions of a file that the tap makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    /// Of a socket: its owner and group may connect.
+    pub const SOCKET: Self = Self(0o660);
+    /// Of the records file: records contain no secrets, but addresses and paths are private.
+    pub const RECORDS: Self = Self(0o600);
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// Destinations of records besides the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
@@ -152,6 +169,8 @@ pub struct Records {
     pub path: Option<PathBuf>,
     /// Size in bytes at which the file is rotated; at least 4096.
     pub rotate_bytes: u64,
+    /// Permissions of new files.
+    pub mode: FileMode,
     /// Number of rotated files that are kept beside the current one.
     pub keep: u32,
     /// Which plain HTTP requests get a record.
@@ -167,6 +186,7 @@ impl Default for Records {
         Self {
             path: None,
             rotate_bytes: 64 << 20,
+            mode: FileMode::RECORDS,
             keep: 8,
             http: RecordFilter::default(),
             connections: RecordFilter::default(),

@@ -60,7 +60,7 @@ fn defaults_are_complete() {
 fn assert_sockets(config: &Config) {
     let unix = &config.listeners()[2];
     assert_eq!(unix.listen, Listen::Unix("/run/tap.sock".into()));
-    assert_eq!(unix.mode, SocketMode(0o600));
+    assert_eq!(unix.mode, FileMode(0o600));
     assert_eq!(unix.proxy_protocol.entries(), ["10.0.0.0/8", "unix"]);
     let passed = Listen::Systemd(Some("tap".to_owned()));
     assert_eq!(config.listeners()[3].listen, passed);
@@ -73,6 +73,7 @@ fn assert_records(config: &Config) {
         (records.rotate_bytes, records.keep, records.http),
         (4096, 0, RecordFilter::All)
     );
+    assert_eq!(records.mode, FileMode(0o640));
     assert_eq!(records.connections, RecordFilter::None);
     assert_eq!(records.repeats, RepeatedRecords::Each);
     assert_eq!(records.path, std::path::absolute("r.jsonl").ok());
@@ -111,7 +112,7 @@ limits:
      session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
                  bytes_burst: 2KiB }} }}
 http2: {{ enabled: false, websocket: true, max_concurrent_streams: 7 }}
-records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all, connections: none, repeats: each }}
+records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, mode: '0640', http: all, connections: none, repeats: each }}
 output: json
 session_header: false
 fingerprint_key_file: '{}'

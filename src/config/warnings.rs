@@ -65,9 +65,16 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     let records = &config.records;
     let default = Records::default();
     let rotates = records.rotate_bytes != default.rotate_bytes || records.keep != default.keep;
+    let rotates = rotates || records.mode != default.mode;
     if records.path.is_none() && rotates {
-        let message = "`rotate_bytes` and `keep` have no effect without `path`";
+        let message = "`rotate_bytes`, `keep` and `mode` have no effect without `path`";
         warnings.push(Warning::new("records", message));
+    } else if records.mode.0 & 0o006 != 0 {
+        let message = format!(
+            "`\"{}\"` lets every user of this host at the file; records contain addresses and paths",
+            records.mode
+        );
+        warnings.push(Warning::new("records.mode", message));
     }
     if records.path.is_none() && config.output == OutputFormat::None && config.admin.is_none() {
         let message =

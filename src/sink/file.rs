@@ -4,9 +4,9 @@
 //! whether the file still has a name; records written to a file without one are written again, to a
 //! file that has. And twice a second, or on request, the open file is compared with the one at the path.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct RotatingFile {
     path: PathBuf,
     rotate_bytes: u64,
     keep: u32,
+    /// Permissions of new files.
+    mode: u32,
     /// `None` after a failure: opened again for the next record, or at the next check.
     open: Option<Open>,
     batch: Batch,
@@ -83,11 +85,12 @@ impl Open {
 impl RotatingFile {
     /// Opens (and creates) the file, so that a wrong path is found at start. `keep` is how many
     /// old files stay.
-    pub(crate) fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, rotate_bytes: u64, keep: u32, mode: u32) -> io::Result<Self> {
         let mut file = Self {
             path: path.to_owned(),
             rotate_bytes,
             keep,
+            mode,
             open: None,
             batch: Batch::default(),
         };
@@ -99,7 +102,7 @@ impl RotatingFile {
         let open = if let Some(open) = self.open.take() {
             open
         } else {
-            let mut file = open_private(&self.path)?;
+            let mut file = open_regular(&self.path, self.mode)?;
             let metadata = file.metadata()?;
             let mut size = metadata.len();
             if size > 0 && is_torn(&self.path) {
@@ -261,21 +264,30 @@ fn is_torn(path: &Path) -> bool {
     last().is_ok_and(|last| last != *b"\n")
 }
 
-/// Mode 0600: records contain no secrets, but addresses and paths are private.
-///
 /// Only a regular file is opened. A FIFO would block us or its reader, and a device can do
 /// anything. A link to a regular file is followed, because people put logs on other disks that way.
-fn open_private(path: &Path) -> io::Result<File> {
+fn open_regular(path: &Path, mode: u32) -> io::Result<File> {
     let refused = |found: String| io::Error::new(io::ErrorKind::InvalidInput, found);
     if let Some(objection) = records_file::objection(path) {
         return Err(refused(objection));
     }
     let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
+    options.append(true).mode(mode);
     // It may have been replaced since the check: opening a FIFO must not wait for its reader, and a
     // terminal must not become our controlling terminal.
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path)?;
+    let file = match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            // The umask may have taken bits away from those that were asked for.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file
+        }
+        // It exists, or it is a link to a file that may not exist.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create(true).open(path)?
+        }
+        Err(error) => return Err(error),
+    };
     match records_file::odd_kind(file.metadata()?.file_type()) {
         Some(kind) => Err(refused(format!("expected a regular file, found {kind}"))),
         None => Ok(file),
@@ -287,11 +299,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_new_files_get_the_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let metadata = fs::metadata(folder.path().join(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        let path = folder.path().join("r.jsonl");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+        // Each record is larger than the limit, so the next one opens a new file.
+        let mut file = RotatingFile::open(&path, 10, 1, 0o640).unwrap();
+        for _ in 0..2 {
+            file.consume(&SessionRecord::default()).unwrap();
+            file.flush().unwrap();
+        }
+        assert_eq!((mode("r.jsonl"), mode("r.jsonl.1")), (0o640, 0o604));
+    }
+
+    #[test]
     fn rotation_keeps_so_many_files_and_loses_no_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
         let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
-        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        let mut file = RotatingFile::open(&path, line * 2, 2, 0o600).unwrap();
         for _ in 0..6 {
             file.consume(&SessionRecord::default()).unwrap();
         }
@@ -312,7 +343,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
         let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
-        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        let mut file = RotatingFile::open(&path, line * 2, 2, 0o600).unwrap();
         for waiting in [1, 2, 3] {
             for _ in 0..waiting {
                 file.consume(&SessionRecord::default()).unwrap();
@@ -331,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
         fs::write(&path, "{}\n").unwrap();
-        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap();
         file.consume(&SessionRecord::default()).unwrap();
         file.flush().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
@@ -342,7 +373,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
         fs::write(&path, "{}\n{\"schema\":\"wst").unwrap();
-        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap();
         file.consume(&SessionRecord::default()).unwrap();
         file.flush().unwrap();
         let text = fs::read_to_string(&path).unwrap();
@@ -356,7 +387,7 @@ mod tests {
     fn a_full_disk_is_an_error_and_the_next_record_tries_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let mut file = RotatingFile::open(&path, u64::MAX, 1).unwrap();
+        let mut file = RotatingFile::open(&path, u64::MAX, 1, 0o600).unwrap();
         file.open.as_mut().unwrap().file =
             OpenOptions::new().write(true).open("/dev/full").unwrap();
         for _ in 0..3 {
@@ -374,7 +405,7 @@ mod tests {
         let path = folder.path().join("r.jsonl");
         fs::create_dir(folder.path().join("r.jsonl.1")).unwrap();
         fs::write(folder.path().join("r.jsonl.1/in-the-way"), "").unwrap();
-        let mut file = RotatingFile::open(&path, 10, 1).unwrap();
+        let mut file = RotatingFile::open(&path, 10, 1, 0o600).unwrap();
         for _ in 0..5 {
             file.consume(&SessionRecord::default()).unwrap();
         }
@@ -385,7 +416,7 @@ mod tests {
     fn file() -> (tempfile::TempDir, PathBuf, RotatingFile) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        let file = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap();
         (folder, path, file)
     }
 
@@ -427,7 +458,7 @@ mod tests {
         let (folder, away) = (outer.path().join("logs"), outer.path().join("away"));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("r.jsonl");
-        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap();
         write(&mut file);
         fs::remove_dir_all(&folder).unwrap();
         file.consume(&SessionRecord::default()).unwrap();
@@ -473,13 +504,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
-        let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
+        let error = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap_err();
         assert!(error.to_string().contains("a FIFO"), "{error}");
         let reader = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(&path);
-        let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
+        let error = RotatingFile::open(&path, 1 << 20, 2, 0o600).unwrap_err();
         assert!(error.to_string().contains("a FIFO"), "{error}");
         drop(reader);
         // A file that is replaced by a FIFO while the tap runs.

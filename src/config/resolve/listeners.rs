@@ -3,10 +3,11 @@
 use super::Resolver;
 use crate::admission::forwarded::Trusted;
 use crate::config::error::{Complaint, ConfigError};
-use crate::config::listen::{Listen, SocketMode};
+use crate::config::listen::Listen;
 use crate::config::listener::{self, Listener, ListenerTls};
 use crate::config::overrides::Override;
 use crate::config::schema::{At, ListenerSchema, ProxyProtocolSchema};
+use crate::config::settings::FileMode;
 use crate::config::{paths, trusted};
 
 impl Resolver<'_> {
@@ -97,7 +98,7 @@ impl Resolver<'_> {
         Some(Listener {
             place: ConfigError::at(&listen.spot, listener::EXPECTED, ""),
             listen: listen.value,
-            mode: mode.map_or_else(SocketMode::default, |mode| mode.value.0),
+            mode: mode.map_or(FileMode::SOCKET, |mode| mode.value.0),
             proxy_protocol: proxy_protocol?,
             tls: tls?,
         })

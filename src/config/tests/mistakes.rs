@@ -36,6 +36,15 @@ fn errors_name_line_column_and_key_path() {
             "allowedOrigins: ['*']",
             "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir`, `reload` or `workers`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
+        // Permissions.
+        (
+            "records: { mode: 640 }",
+            "f.yaml:1:18: records.mode: expected permissions in quotes, such as `\"0660\"` (owner and group) or `\"0600\"`, found a number without quotes",
+        ),
+        (
+            "records: { mode: '0440' }",
+            "f.yaml:1:18: records.mode: expected permissions with which the owner can read and write, such as `\"0640\"`, found `\"0440\"`",
+        ),
         // Wrong types.
         (
             "listeners: here",

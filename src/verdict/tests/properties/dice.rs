@@ -314,15 +314,19 @@ impl Dice<'_> {
         }
     }
 
+    fn tap(&mut self) -> TapFacts {
+        TapFacts {
+            started_at: self.maybe(Self::moment),
+            ..TapFacts::default()
+        }
+    }
+
     pub(super) fn record(&mut self) -> SessionRecord {
         let opened_at = Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000).unwrap());
         let mut record = SessionRecord {
             kind: self.pick(&[Kind::Websocket, Kind::Http, Kind::Connection]),
             phase: self.pick(&PHASES),
-            tap: TapFacts {
-                started_at: self.maybe(Self::moment),
-                ..TapFacts::default()
-            },
+            tap: self.tap(),
             opened_at,
             closed_at: self.moment(),
             duration_ms: f64::from(self.byte()) * 100.0,
