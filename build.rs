@@ -1,4 +1,5 @@
-//! Puts the fixtures of the verdict rules, and what `wstap version` says of the build, into the program.
+//! Compiles the fixtures of the verdict rules, and the build facts that `wstap version` prints,
+//! into the program.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,8 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sets the compiler and the commit that `wstap version` prints. The commit comes from `WSTAP_COMMIT`: to ask
-/// git here would rebuild the crate after each commit.
+/// Sets the compiler and the commit that `wstap version` prints. The commit comes from
+/// `WSTAP_COMMIT`: calling git here would rebuild the crate after each commit.
 fn compiler() {
     println!("cargo::rerun-if-env-changed=WSTAP_COMMIT");
     let commit = env::var("WSTAP_COMMIT").unwrap_or_default();
@@ -28,7 +29,7 @@ fn compiler() {
     println!("cargo::rustc-env=WSTAP_TARGET={target}");
 }
 
-/// The fixture of each rule, which `wstap explain RULE` tells as an example: (id, record as JSON).
+/// The fixture of each rule, which `wstap explain RULE` shows as an example: (id, record as JSON).
 fn examples(root: &Path) -> Result<String, Box<dyn Error>> {
     let folder = root.join("tests/fixtures/verdicts");
     println!("cargo::rerun-if-changed={}", folder.display());

@@ -1,4 +1,4 @@
-//! What following the frames costs: the scanner alone, and with counters and dialect on top.
+//! The cost of following the frames: the scanner alone, and with counters and dialect on top.
 //!
 //! Each figure is the time for one slice of 64 KiB, as the relay shows them, filled with frames of
 //! the named payload size.
@@ -27,7 +27,7 @@ struct Nothing;
 
 impl FrameSink for Nothing {}
 
-/// Whole text frames of this payload size, 64 KiB of them or one.
+/// Complete text frames of this payload size: 64 KiB of them, or a single larger one.
 fn frames(size: usize, masked: bool) -> (Vec<u8>, usize) {
     let key = [7, 11, 13, 17];
     let mut frame = vec![0x81];
@@ -82,7 +82,7 @@ fn observe(bencher: Bencher<'_, '_>, size: usize, choice: Choice) {
     );
     let mut heartbeats = Heartbeats::default();
     let mut observer = Observer::new(Direction::ToClient, Extensions::default());
-    // A session that is open: from here on only the front of a message is looked at.
+    // An open session: from here on only the front of a message is inspected.
     let hello = br#"{"type":"res","id":"1","ok":true,"payload":{"type":"hello-ok"}}"#;
     let mut first = vec![0x81, u8::try_from(hello.len()).unwrap()];
     first.extend(hello);
@@ -108,7 +108,7 @@ fn observer_openclaw(bencher: Bencher<'_, '_>, size: usize) {
     observe(bencher, size, Choice::OpenClaw);
 }
 
-/// One call each: a masked request of 200 bytes and its answer of 1 KiB, 64 of them, as slices.
+/// 64 calls as slices: each is a masked request of 200 bytes and its answer of 1 KiB.
 fn calls(bencher: Bencher<'_, '_>, choice: Choice) {
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
     for call in 0..64 {
@@ -159,7 +159,7 @@ fn text_frame(text: &str, key: Option<[u8; 4]>) -> Vec<u8> {
     frame
 }
 
-/// 64 events of 1 KiB, of which the gateway sends most.
+/// 64 events of 1 KiB, the most frequent message of the gateway.
 fn events(bencher: Bencher<'_, '_>, choice: Choice) {
     let event = format!(
         "{:x<1021}\"}}}}",

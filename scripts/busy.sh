@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests beside two busy loops, to find those that hang on a quiet machine.
+# Runs the tests beside two busy loops, to find those that depend on a quiet machine.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts the real gateway, and the Node it needs, where the live tests look for it.
+# Installs the real gateway, and the Node that it needs, where the live tests look for them.
 #
 #   scripts/fetch-gateway.sh            the version that the tests are written for, into target/openclaw
 #   scripts/fetch-gateway.sh VERSION    an older one, into target/openclaw-VERSION
@@ -11,7 +11,7 @@ set -eu
 
 OPENCLAW=2026.9.6
 NODE=26.10.0
-# Older gateways do not start with the newest Node.
+# The Node for older gateways, which do not start with the newest one.
 NODE_OF_OLD=22.23.5
 USAGE=64
 UNAVAILABLE=69
@@ -35,19 +35,19 @@ else
     OPENCLAW=$1
     NODE=$NODE_OF_OLD
     dir=$root/target/openclaw-$OPENCLAW
-    # Peer dependencies are local models of 700 MB, which nothing here uses.
+    # Skip peer dependencies: they are local models of 700 MB, which nothing here uses.
     arguments=--legacy-peer-deps
     case $OPENCLAW in
     2026.1.*)
         package=clawdbot
-        # It uses this package and does not name it.
+        # This gateway uses the package without declaring it.
         more=', "strip-ansi": "7"'
         ;;
     2026.[2-9].*) ;;
     *) fail "$USAGE" "no gateway $OPENCLAW is known: 2026.1.24-3, 2026.2.17 and later ones are" ;;
     esac
     case $OPENCLAW in
-    # One dependency of a chat channel lies on a Git server. The channel is not used here.
+    # One dependency of a chat channel is on a Git server. The channel is not used here.
     2026.[1-5].*) overrides=', "overrides": { "libsignal": "file:./libsignal" }' ;;
     esac
 fi
@@ -77,8 +77,8 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && complete; then
     exit 0
 fi
 
-# A stamp is written last: a folder without one may be the rest of an install that was cut off,
-# so npm has a look at it.
+# The stamp is written last: a folder without one may be left over from an interrupted install, so
+# let npm check it.
 command -v npm >/dev/null 2>&1 ||
     fail "$UNAVAILABLE" "npm is missing: install Node.js with npm, then run this again"
 

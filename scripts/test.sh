@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs every test, then the gates (benches/README.md), then with the shipped program the tests of the terminal and
-# of shutdowns with thousands of sessions; `test.sh shipped` only those, with the program that WSTAP_PROGRAM names.
-# With cargo-nextest each test has a process and a time limit of its own (.config/nextest.toml); without it plain
-# `cargo test` runs the same tests.
+# Runs every test, then the gates (benches/README.md), then, with the shipped program, the tests of
+# the terminal and of shutdowns with thousands of sessions. `test.sh shipped` runs only the latter,
+# with the program that WSTAP_PROGRAM names. With cargo-nextest each test has its own process and
+# time limit (.config/nextest.toml); without it plain `cargo test` runs the same tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ if [ "${1:-}" = shipped ]; then
     exit
 fi
 
-# Written by a test; the one of an earlier run would say nothing of this one.
+# A test writes this file; one from an earlier run would be stale.
 rm -f target/confusion.txt
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --lib --bins --tests

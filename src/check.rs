@@ -167,7 +167,7 @@ fn rows(config: &Config) -> Rows {
     };
     out.add("records", &text);
     let usual = Records::default();
-    if records.mode != usual.mode {
+    if records.path.is_some() && records.mode != usual.mode {
         out.add("", &format!("mode: {}", records.mode));
     }
     if records.connections != usual.connections {

@@ -4,7 +4,7 @@
 //! `proxy` / `admin`, `transport` / `upstream` / `sink`, `config`, `admission`, `verdict`, `dialect`,
 //! `session`, `ws`. Everything from `admission` down is pure.
 //!
-//! Only what the tests and benches use is public: so the compiler finds items that nobody uses.
+//! Only items that the tests and benches use are public, so that the compiler finds unused ones.
 
 mod admin;
 pub mod admission;

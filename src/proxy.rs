@@ -1,7 +1,7 @@
 //! Drives a session through its phases: accept, TLS, request, admission, dial, upgrade, tunnel.
 //!
-//! Four rooms: what is about a client's connection, a request, a tunnel, and the running tap that
-//! all of them share. Everything in them reports facts to the session's record; nothing here judges.
+//! Four modules: a client's connection, a request, a tunnel, and the running tap that all of them
+//! share. All of them report facts to the session's record; nothing here judges.
 
 pub(crate) mod connection;
 pub(crate) mod request;

@@ -1,7 +1,7 @@
 //! Sockets and TLS: how bytes come in and go out, and how a connection really ended.
 //!
-//! Nothing here knows of requests or WebSocket. Errors are kept as evidence: a reset, an end without
-//! `close_notify` and a timeout stay different things (see [`cause`]).
+//! Nothing here knows about requests or WebSocket. Errors are kept as evidence: a reset, an end
+//! without `close_notify` and a timeout stay different things (see [`cause`]).
 
 pub(crate) mod activation;
 pub(crate) mod cause;

@@ -1,5 +1,5 @@
-//! Sessions that were opened = records + what `repeats.count` adds + counted losses, however the tap or a
-//! session ends.
+//! Every opened session is in a record, in a `repeats.count` or in the counted losses, however the
+//! tap or a session ends.
 
 use std::path::Path;
 use std::process::Command;
@@ -113,7 +113,7 @@ impl Inside {
         (conn, status)
     }
 
-    /// Stops it; its records, and how many it has lost.
+    /// Stops the tap; returns its records and the number of lost ones.
     async fn end(self) -> (Vec<SessionRecord>, u64) {
         drop(self.stop);
         within("the tap's end", self.task)
@@ -137,7 +137,7 @@ fn sessions(records: &[SessionRecord]) -> u64 {
     counts.sum()
 }
 
-/// The tap runs on this thread, so that the subscriber is that of its tasks.
+/// The tap runs on this thread, so that its tasks use this thread's subscriber.
 #[tokio::test]
 async fn a_session_whose_task_panics_is_accounted_for() {
     const FINE: u64 = 5;
@@ -208,7 +208,7 @@ async fn after_a_failed_reload_every_session_is_accounted_for() {
         put(&tap.config_path(), "listeners: [");
         tap.reload("refused").await;
         let after = silent(&tap, Face::Tls, AFTER).await;
-        // A second mistake, and the stop right behind it.
+        // A second mistake, and the stop right after it.
         put(&tap.config_path(), "gateway: { url: 7 }");
         tap.signal_hup();
         assert_eq!(tap.terminate().await, Some(0));

@@ -14,8 +14,7 @@ use crate::support::frame::Frame;
 use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, HERE_V6, THERE_V6, test_name};
 use crate::support::tap::{Face, Setup, Tap};
 
-/// From now on this file says what names mean. Only inside a namespace of ours, whose mounts are
-/// its own.
+/// Mounts this file as `/etc/hosts`. Only inside a namespace of the test, which has its own mounts.
 fn take_names_from(file: &Path) {
     let status = Command::new("mount")
         .args(["--bind".as_ref(), file.as_os_str(), "/etc/hosts".as_ref()])
@@ -24,7 +23,7 @@ fn take_names_from(file: &Path) {
     assert!(status.success(), "mount: {status}");
 }
 
-/// `gateway.test` has these addresses. In place: the file is mounted.
+/// Gives `gateway.test` these addresses. Writes in place, because the file is mounted.
 fn name(file: &Path, addresses: &[IpAddr]) {
     let line = |addr| format!("{addr} gateway.test\n");
     let text: String = addresses.iter().map(line).collect();
@@ -66,7 +65,7 @@ async fn the_address_that_answers_is_taken_and_the_others_are_told() {
     take_names_from(&hosts);
     let peer = peer_on(v4, 0).await;
     let port = peer.addr().port();
-    // What is sent to the other host's port is never answered, as where a host is gone.
+    // Packets to the other host's port are never answered, as if that host were gone.
     net.lose(port);
     let tap = Setup::before_url(&format!("http://gateway.test:{port}"))
         .set("gateway.forwarded", "overwrite")

@@ -60,7 +60,7 @@ async fn echoes(conn: &mut Conn, text: &str) {
     assert_eq!(frame.as_text(), text);
 }
 
-/// Closes a session in order.
+/// Closes a session with a Close handshake.
 async fn close(mut conn: Conn) {
     conn.send_masked(Frame::close(1000, ""))
         .await

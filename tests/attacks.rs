@@ -27,8 +27,8 @@ fn is_refused(record: &SessionRecord) -> bool {
     record.close.refused.is_some()
 }
 
-/// A request that must not pass: alone, and behind a good one on a kept connection. Nothing behind
-/// it is looked at.
+/// A request that must not pass: alone, and after a good one on a kept connection. Nothing after
+/// it is parsed.
 async fn refused(attack: &str, status: u16, kind: HeadFault, rule: &str) {
     for (before, face) in [("", Face::Plain), (GOOD, Face::Plain), ("", Face::Tls)] {
         let (peer, tap) = before_http().await;
@@ -46,7 +46,7 @@ async fn refused(attack: &str, status: u16, kind: HeadFault, rule: &str) {
         assert!(answer.says_close(), "{text}");
         let error = "wstap; error=http_request_error";
         assert_eq!(answer.value("proxy-status").as_deref(), Some(error));
-        // The rest is the body, and nothing behind it.
+        // The rest is the body, and nothing after it.
         let (rest, ending) = conn.rest().await;
         let rest = String::from_utf8_lossy(&rest).into_owned();
         assert!(!rest.contains("HTTP/1.1"), "{rest}");
@@ -264,7 +264,7 @@ async fn a_request_smuggled_behind_an_upgrade() {
     }
 }
 
-/// What comes behind a good upgrade is the tunnel's, whatever it looks like.
+/// Bytes after a good upgrade belong to the tunnel, whatever they look like.
 #[tokio::test]
 async fn bytes_behind_a_good_upgrade_are_the_tunnels() {
     let peer = echo::start(&Via::Plain).await;
@@ -393,7 +393,7 @@ async fn a_slow_head_gets_408() {
     assert_eq!(record.request.unwrap().path.as_str(), "/slow");
 }
 
-/// What a kept connection was idle for is not taken off the time of its next head.
+/// The idle time of a kept connection does not count for its next head.
 #[tokio::test]
 async fn a_head_on_a_kept_connection_has_its_own_time() {
     let limit = Duration::from_secs(1);
@@ -406,7 +406,7 @@ async fn a_head_on_a_kept_connection_has_its_own_time() {
     let begun = Instant::now();
     conn.send(b"GET /slow HTTP/1.1\r\nHost: lo").await.unwrap();
     assert_eq!(conn.head().await.expect("an answer").status(), 408);
-    // Begun with the answer before, it would have had 0.3 s.
+    // Counted from the answer before, only 0.3 s would have been left.
     assert!(begun.elapsed() > limit * 8 / 10, "{:?}", begun.elapsed());
 }
 
@@ -439,8 +439,7 @@ async fn slowloris_costs_little_and_ends_in_time() {
     assert_eq!(peer.log.connections(), 0);
 }
 
-/// One byte at a time, in segments of their own: it takes as long as it takes, and the same comes
-/// of it.
+/// One byte at a time, each in its own segment: slower, with the same result.
 #[tokio::test]
 async fn a_head_byte_by_byte() {
     let (peer, tap) = before_http().await;
@@ -463,8 +462,8 @@ async fn a_head_of_just_the_allowed_size_passes() {
     assert_eq!(peer.log.requests(), 1);
 }
 
-/// Pipelined behind a request that takes its time: the client has to wait, and costs no more than
-/// what is held of it.
+/// Pipelined after a slow request: the client has to wait, and costs no more memory than the bytes
+/// that are held for it.
 #[tokio::test]
 async fn a_flood_behind_a_slow_request_is_not_kept() {
     let peer = never_answers::start(&Via::Plain).await;
@@ -479,7 +478,7 @@ async fn a_flood_behind_a_slow_request_is_not_kept() {
     let stuck = conn.send(flood.as_bytes()).await;
     assert!(
         stuck.is_err(),
-        "64 MiB were taken while nobody may have them"
+        "64 MiB of requests were read while they must wait"
     );
     let grown = tap.resident_kib().saturating_sub(before);
     assert!(grown < 4 * 1024, "the tap grew by {grown} KiB");

@@ -13,8 +13,8 @@ use crate::support::tap::{Face, Setup};
 
 const STILL: Duration = Duration::from_millis(500);
 
-/// What may be under way in bytes: the tap's own buffers, and those of the kernel, which it enlarges as
-/// it likes up to what it is set to.
+/// The largest number of bytes in flight: the tap's own buffers, and those of the kernel, which it
+/// enlarges up to its configured maximum.
 fn under_way() -> u64 {
     let most = |setting: &str| -> u64 {
         let path = format!("/proc/sys/net/ipv4/{setting}");

@@ -1,5 +1,5 @@
-//! Caps on what one session may carry: what stands before the frame that goes over one passes,
-//! nothing of that frame does, and both ends are told by Close 1009 where a Close may stand.
+//! Caps on one session: the bytes before the frame that exceeds a cap pass, no byte of that frame
+//! does, and both ends get Close 1009 where a Close is allowed.
 
 use wstap::session::SessionRecord;
 use wstap::session::party::{Direction, Party};
@@ -58,7 +58,7 @@ impl Session {
         }
     }
 
-    /// These pass, and then both ends are closed: the record.
+    /// Asserts that these frames pass and that both ends are then closed; returns the record.
     async fn closed_after(mut self, direction: Direction, passed: &[Frame]) -> SessionRecord {
         let size: usize = passed
             .iter()
@@ -90,7 +90,7 @@ impl Session {
                 .bytes(0, masked_size + 6 + 2 + reason.len())
                 .await,
         );
-        // The Close is written at once, and there may be nothing behind it.
+        // The Close is written at once, and nothing may follow it.
         let mut to_gateway = Vec::new();
         let close = loop {
             let frame = Frame::take(&mut bytes).expect("a whole frame");
@@ -214,7 +214,7 @@ async fn a_giant_is_refused_by_what_it_declares() {
         .await;
     assert_eq!(cap(&record).observed, 1 << 62);
     let frames = record.frames.as_ref().unwrap();
-    // What came of it is told as well.
+    // The record has the frame's declared length as well.
     assert_eq!(frames.to_gateway.in_progress.unwrap().declared, 1 << 62);
     assert_eq!(rule(&record), "tap.denied.message_bytes");
 }
@@ -297,7 +297,8 @@ async fn a_burst_passes_and_a_flood_does_not() {
     }
 }
 
-/// Where a part of the frame has gone out already, that leg is cut off, and the other one is told.
+/// If a part of the frame has already gone out, that leg is cut off, and the other one gets a
+/// Close.
 #[tokio::test]
 async fn in_the_middle_of_a_frame_there_is_no_close() {
     let mut session = session(Face::Plain, &[("message_bytes", "1000B")]).await;

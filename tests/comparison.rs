@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rows of its tables: what, and our cell.
+/// The rows of its tables: the topic, and our cell.
 fn rows(page: &str) -> Vec<(&str, &str)> {
     // A table's head has nothing in its first cell.
     let lines = page.lines().filter(|line| !line.starts_with("| |"));

@@ -1,10 +1,10 @@
 //! The confusion report: every fault that can be injected here, against the class that the tap
-//! gives it. All must stand on the diagonal.
+//! gives it. All must be on the diagonal.
 //!
 //! Faults are injected end to end, through the running binary, by peers and clients that fail. What
 //! each end observed (`client_saw`, `gateway_saw`) is part of the table. The report is printed and
-//! written to `target/confusion.txt`. `WSTAP_FAULT=words` injects those alone whose name or rule has
-//! these words.
+//! written to `target/confusion.txt`. `WSTAP_FAULT=words` injects only those whose name or rule
+//! has these words.
 #![allow(clippy::too_many_lines, reason = "the functions are tables of faults")]
 
 mod answers;

@@ -192,7 +192,7 @@ async fn what_was_copied_along_with_a_token_is_told_from_a_wrong_token() {
             .any(|one| one.fact.contains("without that it is"));
         assert_eq!(told, inside, "{form}");
     }
-    // A token that ends with `=`, or begins with letters and one, does not have this shape.
+    // A token that ends with `=`, or begins with letters and `=`, does not have this shape.
     for token in [
         "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=",
         "Ab3=kJd82mLq0Wz7xPvRt61",

@@ -42,7 +42,7 @@ fn seconds(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is not a number of seconds"))
 }
 
-/// What `wstap check` complains of.
+/// Runs `wstap check`; the error is its output.
 fn check(config: &Path, env: &[(&str, &str)]) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wstap"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSTAP_")) {
@@ -60,11 +60,11 @@ fn check(config: &Path, env: &[(&str, &str)]) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The folder that the image and the unit bring, which this machine need not have.
+/// The folder that the image and the unit create; this machine need not have it.
 const STATE: &str = "/var/lib/wstap";
 
-/// With a key for the secret that is mounted, with a folder in the place of [`STATE`], and nothing else
-/// changed.
+/// Checks a shipped file with two changes: a key file in place of the mounted secret, and a
+/// temporary folder in place of [`STATE`].
 fn check_shipped(name: &str, env: &[(&str, &str)]) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let key = folder.path().join("key");

@@ -1,5 +1,5 @@
-//! What the documents promise of themselves: paths that exist, links that lead somewhere, an index that lists
-//! every page, and sizes.
+//! Checks of the documents: paths that exist, links that lead somewhere, an index that lists every
+//! page, and sizes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +75,7 @@ fn paths_named(text: &str) -> BTreeSet<String> {
     paths.map(str::to_owned).collect()
 }
 
-/// Of a recipe: the name that its reader chooses.
+/// A name in a recipe that its reader chooses.
 fn is_placeholder(path: &str) -> bool {
     path.contains("NAME") || path.contains("ID.json")
 }
@@ -91,7 +91,7 @@ fn exists(path: &str) -> bool {
 fn paths_in_documents_exist() {
     let mut missing = Vec::new();
     for page in pages() {
-        // What was, need not be.
+        // It names paths of the past, which need not exist.
         if page == Path::new("CHANGELOG.md") {
             continue;
         }

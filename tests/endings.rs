@@ -1,4 +1,4 @@
-//! How one leg ends is how the other one is ended, and the record tells both.
+//! The ending of one leg is passed on to the other one, and the record has both.
 
 use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
@@ -21,7 +21,7 @@ use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
 
-/// FIN as a client sees it that came in by this listener.
+/// FIN as a client of this listener sees it.
 fn fin(face: Face) -> Ending {
     match face {
         Face::Plain => Ending::Fin,
@@ -289,7 +289,7 @@ async fn what_a_client_says_about_itself_proves_nothing() {
     assert_eq!(class(&record), Class::ClientClosed);
 }
 
-/// hyper finds the end of the connection right behind the head and drops the request unseen.
+/// hyper finds the end of the connection right after the head and drops the request unseen.
 #[tokio::test]
 async fn a_client_that_goes_at_once_is_recorded_once() {
     let peer = echo::start(&Via::Plain).await;

@@ -307,12 +307,12 @@ fn what_a_running_tap_writes_is_told_with_its_phases_and_its_verdict() {
         let (code, out, err) = run(&[id, "--records", path, "--json"]);
         assert_eq!(code, 0, "{err}");
         let told: Value = serde_json::from_str(&out).unwrap();
-        // The verdict from the file is the one that the tap came to, word by word.
+        // The verdict from the file is the tap's own, word for word.
         assert_eq!(told["verdict"], record["verdict"]);
         let phases = told["phases"].as_array().unwrap();
         let names: Vec<_> = phases.iter().map(|one| &one["phase"]).collect();
         assert_eq!(names[..3], ["accept", "request", "admission"], "{id}");
-        // Whoever we refuse, no gateway is dialled for.
+        // No gateway is dialled for a refused client.
         let refused = record["verdict"]["class"] == "tap.denied";
         assert_eq!(names.contains(&&json!("dial")), !refused, "{id}");
         assert_eq!(names.last().unwrap(), &&record["phase"], "{id}");

@@ -1,9 +1,9 @@
-//! What the gateway is told about who the client is: by every mode, behind trusted proxies, and
-//! when somebody lies. The gateway here judges by peer and headers as the real one does, and says
-//! in `X-Locality` whom it took the client for.
+//! The client that the gateway's headers name: in every mode, behind trusted proxies, and with
+//! forged headers. The gateway here judges by peer and headers as the real one does, and says in
+//! `X-Locality` whom it took the client for.
 //!
-//! All clients of a test come from this machine. As a stranger counts one that comes by an address
-//! of it that is not loopback; where there is none, those tests are skipped, and say so.
+//! All clients of a test run on this machine. A client that connects from a non-loopback address of
+//! it counts as a stranger; without such an address those tests are skipped, and say so.
 
 mod acceptance;
 
@@ -167,7 +167,8 @@ async fn spoofs_through_a_trusted_proxy_name_the_client_or_its_proxy() {
     let thousand = vec!["10.1.1.1"; 1000].join(", ");
     let open_quote = "for=127.0.0.1;x=\", for=203.0.113.7";
     let client = Some("trusted-proxy 203.0.113.7");
-    // What the gateway makes of it; none: its own 403.
+    // The last two: the gateway's `X-Locality` (`None`: its own 403), and whether the chain is
+    // resolved.
     let cases: [(&str, Lines<'_>, Option<&str>, bool); 7] = [
         (
             "chain spoof left of the trusted hop",
@@ -287,7 +288,7 @@ async fn the_other_modes_do_what_they_say() {
             Some("trusted-proxy 203.0.113.7"),
             (Mode::Pass, Why::Configured),
         ),
-        // A local client that is written down can never be local.
+        // A local client that a header names can never be local.
         ("overwrite", None, (Mode::Overwrite, Why::Configured)),
         ("none", Some("direct-local"), (Mode::None, Why::Configured)),
     ] {
@@ -319,7 +320,7 @@ async fn a_client_of_our_host_is_to_a_gateway_elsewhere_who_our_address_says() {
     };
     let peer = attribution::judge(&Via::At((ip, 0).into()), &Rules::trusting(&[ip])).await;
     let tap = Setup::before(&peer).start().await;
-    // First a plain request: no connection has told our address yet.
+    // First a plain request: no connection has shown our address yet.
     let mut conn = tap.connect(Face::Plain).await;
     let (answer, _) = conn.get("/page").await.expect("an answer");
     assert_eq!(last_head(&peer).values("x-forwarded-for"), [ip.to_string()]);

@@ -1,5 +1,5 @@
-//! Clients that end their sending side right behind their request (`nc -N`), those that were gone, and
-//! those that gave up.
+//! Clients that end their sending side right after their request (`nc -N`), those that were gone,
+//! and those that gave up.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn is_orderly(ending: &Ending) -> bool {
     matches!(ending, Ending::Fin | Ending::TlsClose)
 }
 
-/// Answered and read. Where the answer was sooner than the FIN, the record was as well.
+/// Answered and read. If the answer came before the FIN, so did the record.
 fn assert_fine(record: &SessionRecord) {
     assert_eq!(rule(record), "ok.http", "{:?}", record.verdict);
     assert_eq!(record.close.transport.client_refused_at, None);
@@ -172,7 +172,7 @@ async fn a_gateway_that_is_down_is_told_and_blamed() {
     assert_eq!(rule(&record), "gateway.unreachable.refused");
 }
 
-/// It closed its socket behind the request: nobody reads the answer.
+/// It closed its socket after the request: nobody reads the answer.
 #[tokio::test]
 async fn a_client_that_was_gone_is_told_once_the_answer_is_written() {
     for face in Face::BOTH {
@@ -221,7 +221,7 @@ async fn a_reset_ends_the_wait_with_and_without_a_fin_before() {
         } else {
             assert_eq!(transport.client, TransportEnd::Rst);
         }
-        // The gateway is told at once.
+        // The gateway's connection ends at once.
         assert!(matches!(
             peer.log.ending(0).await,
             Ending::Fin | Ending::Rst
@@ -258,7 +258,7 @@ async fn a_client_that_gives_up_later_ends_its_request() {
     let mut conn = tap.connect(Face::Plain).await;
     conn.send(&get("/")).await.unwrap();
     peer.log.head(0).await;
-    // Its own patience: longer than a FIN that belongs to the request may take.
+    // Longer than the time in which a FIN still belongs to its request.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     conn.finish().await;
     drop(conn);
@@ -310,7 +310,8 @@ async fn an_upgrade_request_and_its_fin() {
     }
 }
 
-/// Negative control: what the client sends in a tunnel makes it a session, whose end is told as before.
+/// Negative control: what the client sends in a tunnel makes it a session, whose end is recorded as
+/// before.
 #[tokio::test]
 async fn a_fin_behind_an_open_tunnel_is_told_as_before() {
     let peer = crate::peers::echo::start(&Via::Plain).await;

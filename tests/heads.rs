@@ -67,7 +67,7 @@ pub enum End {
     InBody,
 }
 
-/// What the check makes of a stream: the requests, what of it passed, and how it ended.
+/// The check's reading of a stream: the requests, the bytes that passed, and how it ended.
 pub fn checked(stream: &[u8]) -> (Vec<Understood>, Vec<u8>, End) {
     let mut requests = Requests::new(LIMITS);
     let (mut rest, mut found, mut passed) = (stream, Vec::new(), Vec::new());
@@ -167,7 +167,7 @@ async fn by_hyper(stream: &[u8]) -> Vec<Understood> {
 
 /// A reader of one head, straight from the grammar of RFC 9112.
 fn by_the_book(head: &[u8]) -> Understood {
-    // Byte by byte, so that obs-text is compared as it stands.
+    // Byte by byte, so that obs-text is compared as it is.
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let whole = text
         .strip_suffix("\r\n\r\n")

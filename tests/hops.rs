@@ -1,9 +1,9 @@
 //! Through another proxy: nginx and `HAProxy`, in front of the tap and behind it, configured right
 //! and wrong in the ways that people do. The verdict has to say what the hop did.
 //!
-//! A cell is one of them in one place with one configuration, and a stand-in gateway at the end
-//! (`live` has the real one). What it came to is printed, so that a run with `--no-capture` shows
-//! the whole matrix.
+//! A cell is one proxy in one place with one configuration, and a stand-in gateway at the end
+//! (`live` has the real one). Its verdict is printed, so that a run with `--no-capture` shows the
+//! whole matrix.
 
 mod answers;
 mod haproxy;
@@ -30,7 +30,7 @@ use crate::support::frame::Frame;
 use crate::support::head::Head;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// Where the proxy stands.
+/// Where the proxy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Between client and tap.
@@ -105,7 +105,7 @@ impl Cell {
         })
     }
 
-    /// A client's connection to what stands in front.
+    /// A client's connection to the proxy or the tap, whichever is in front.
     async fn connect(&self) -> Conn {
         let door = match self.place {
             Place::Front => self.proxy.addr,
@@ -131,7 +131,7 @@ impl Cell {
         conn
     }
 
-    /// A session from the first to the last word.
+    /// A whole session.
     pub async fn visit(&self, token: &str) {
         let mut conn = self.open(token).await;
         health(&mut conn).await;
@@ -140,7 +140,7 @@ impl Cell {
         conn.frames_to_end().await;
     }
 
-    /// What the newest of so many sessions came to. It is printed.
+    /// Waits for this many sessions; prints and returns the verdict of the newest.
     pub async fn judged(&self, sessions: usize) -> Judged {
         let record = self
             .tap
@@ -181,11 +181,11 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// It is printed, for the matrix.
+    /// Prints it for the matrix.
     fn of(cell: &str, record: &SessionRecord) -> Self {
         let verdict = record.verdict.clone().expect("every record has a verdict");
         eprintln!("{cell}: {} ({})", verdict.rule, verdict.summary);
-        // The verdict can be had again from the record alone.
+        // The record alone gives the same verdict again.
         assert_eq!(wstap::verdict::decide(record), verdict);
         assert_ne!(verdict.class, Class::Unknown, "{cell}");
         Self {

@@ -170,7 +170,7 @@ async fn a_get_on_a_websocket_gateway_behind_a_unix_socket() {
     assert_eq!(peer.log.head(0).await.target(), "/over/unix");
 }
 
-/// It goes on as HTTP/1.1, in which a Host must stand.
+/// It goes on as HTTP/1.1, which requires a Host.
 #[tokio::test]
 async fn a_request_of_http_1_0_without_a_host_gets_the_gateways() {
     let peer = http_plain::start(&Via::Plain).await;
@@ -183,8 +183,8 @@ async fn a_request_of_http_1_0_without_a_host_gets_the_gateways() {
     assert_eq!(seen.value("host"), Some(gateway));
 }
 
-/// What follows a request that ends the connection is none: no record of its own, and no verdict
-/// that nobody can explain.
+/// Bytes after a request that ends the connection are not a request: no record of their own, and no
+/// verdict that nobody can explain.
 #[tokio::test]
 async fn what_follows_the_last_request_is_nothing() {
     let peer = http_plain::start(&Via::Plain).await;
@@ -194,7 +194,7 @@ async fn what_follows_the_last_request_is_nothing() {
     conn.send(format!("{last}{last}").as_bytes()).await.unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 200);
     conn.rest().await;
-    // Its record comes behind any of the connection before.
+    // Its record comes after any of the connection before.
     tap.connect(Face::Plain).await.get("/").await.unwrap();
     http_record(&tap, "/").await;
     assert_eq!(tap.records().len(), 2);
@@ -226,7 +226,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_body() {
     }
 }
 
-/// Not what answered the request before counts, but what came for this one.
+/// The answer to the request before does not count for this one.
 #[tokio::test]
 async fn a_kept_connection_that_ends_instead_of_an_answer() {
     let peer = serve(&Via::Plain, |mut conn, seat| async move {

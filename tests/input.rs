@@ -200,7 +200,7 @@ async fn a_client_that_leaves_while_a_plain_request_waits() {
     conn.abort();
     let record = only_record(&tap).await;
     assert_eq!(class(&record), Class::ClientLeft);
-    // It was the gateway that we were waiting for, on a connection that stood.
+    // It was the gateway that we were waiting for, on an open connection.
     assert_eq!(record.phase, Phase::Upgrade);
     assert!(record.gateway.unwrap().local_addr.is_some());
 }

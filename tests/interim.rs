@@ -1,4 +1,4 @@
-//! What comes before, behind and instead of a plain answer: interim answers, `Expect`, trailers
+//! Parts before, after and instead of a plain answer: interim answers, `Expect`, trailers
 //! (RFC 9110 sections 6.5, 10.1.1 and 15.2).
 
 use crate::peers::{Via, scripted};

@@ -193,7 +193,7 @@ async fn an_upload_that_the_gateway_pauses_is_not_cut() {
     assert_eq!(class(&record), Class::Ok, "{}", rule(&record));
 }
 
-/// What is given up after all, because the gateway reads nothing, is not blamed on the network.
+/// An upload that is given up because the gateway reads nothing is not blamed on the network.
 #[tokio::test]
 async fn an_upload_that_is_never_read_is_the_gateways() {
     let record = never_read().await;
@@ -222,8 +222,8 @@ pub async fn never_read() -> SessionRecord {
     tap.wait_for("its record", |_| true).await
 }
 
-/// Nothing of the far end of this connection arrives any more, and a new one works: a NAT or a firewall
-/// has forgotten it, or the gateway came back under the same address.
+/// No packet of the far end arrives on this connection any more, but a new one works: a NAT or a
+/// firewall has forgotten it, or the gateway came back under the same address.
 #[tokio::test]
 async fn a_far_end_that_has_vanished_does_not_hang_a_request() {
     let name = test_name!(a_far_end_that_has_vanished_does_not_hang_a_request);

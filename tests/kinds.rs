@@ -1,9 +1,9 @@
 //! Rules, views and `explain` judge by kinds and codes, never by the words of an error: the text of a
 //! library, of an alert or of our own message may change in any release, and no verdict with it.
 //!
-//! This reads the sources of `verdict` and `explain` and finds each place that matches a text. What may
-//! do so is in [`ALLOWED`], with the reason: the documented words of a peer, behind its codes; tokens of
-//! a protocol; names of ours that are no prose.
+//! This reads the sources of `verdict` and `explain` and finds each place that matches a text. The
+//! places that may do so are in [`ALLOWED`], with the reason: the documented words of a peer, after
+//! its codes; tokens of a protocol; names of ours that are not prose.
 
 mod lexer;
 mod names;
@@ -19,7 +19,7 @@ use crate::layers::{collect, is_for_tests};
 struct Allowed {
     /// Below `src`.
     file: &'static str,
-    /// The matches as [`matched`] gives them; none: every one in this file.
+    /// The matches as [`matched`] returns them; empty: every match in this file.
     what: &'static [&'static str],
     why: &'static str,
 }
@@ -265,7 +265,7 @@ const ALLOWED: &[Allowed] = &[
     ),
 ];
 
-/// Methods of texts alone.
+/// Methods that only texts have.
 const OF_TEXTS: [&str; 9] = [
     "ends_with",
     "eq_ignore_ascii_case",
@@ -281,7 +281,7 @@ const OF_TEXTS: [&str; 9] = [
 /// Methods that lists and iterators have as well.
 const OF_OTHERS: [&str; 6] = ["contains", "eq", "find", "matches", "ne", "rfind"];
 
-/// What texts for people are called here.
+/// Names that texts for people have in these sources.
 const TEXTS: [&str; 10] = [
     "body",
     "cause",

@@ -1,4 +1,4 @@
-//! Imports point downward only (`ARCHITECTURE.md`, "Layers"): a module may use what stands below it, and
+//! Imports point downward only (`ARCHITECTURE.md`, "Layers"): a module may use the layers below it, and
 //! nothing else. Tests may import what they like. Within a folder, and anywhere else, no files import each other in
 //! a circle (`circles`). The interfaces of rustls that handle a client's TLS are named in one module (`seam`).
 
@@ -41,9 +41,9 @@ const LAYERS: &[&[&str]] = &[
     &["dialect"],
     &["session"],
     &["ws"],
-    // Exit codes: words that every command shares. Which cryptography is used, wherever TLS is. And what
-    // the terminal is like, wherever something is printed for people.
-    // And the way into namespaces, for commands that run beside a gateway.
+    // Exit codes, which every command shares; the CryptoProvider, for everything that uses TLS; the
+    // terminal's properties, for everything that is printed for people; and the way into
+    // namespaces, for commands that run beside a gateway.
     &["crypto", "exit", "place", "terminal"],
 ];
 

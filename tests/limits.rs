@@ -1,4 +1,4 @@
-//! What clients may occupy: each refusal is a record that names the key, and what is given back
+//! Limits on clients: each refusal is a record that names the key, and a place that is given back
 //! is free again.
 
 use wstap::session::SessionRecord;
@@ -86,7 +86,7 @@ async fn handshakes_in_flight() {
     drop((silent, in_tls, upgrading));
 }
 
-/// A session that stands is no handshake.
+/// An open session does not count as a handshake.
 #[tokio::test]
 async fn open_sessions_are_no_handshakes() {
     let peer = echo::start(&Via::Plain).await;

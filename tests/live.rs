@@ -50,7 +50,8 @@ pub struct Install {
 /// One gateway at a time: it takes a processor and 700 MB while it starts.
 static ONE: Mutex<()> = Mutex::const_new(());
 
-/// The turn of a test, and what it runs. `None` when the gateway is not installed: skip.
+/// A test's turn, and the installation that it runs. `None` when the gateway is not installed:
+/// skip.
 async fn turn(test: &str) -> Option<(MutexGuard<'static, ()>, Install)> {
     let install = installed();
     if install.is_none() {

@@ -16,8 +16,8 @@ use crate::support::netns::{self, HERE_SWITCHED, Net, Switch, THERE_SWITCHED, te
 use crate::support::tap::{Face, Setup};
 use crate::support::wire::Wire;
 
-/// What a session's verdict is when the other host takes no packets above `mtu` and the gateway
-/// then sends this much.
+/// The verdict on a session when the other host accepts no packets above `mtu` and the gateway then
+/// sends this many bytes.
 async fn lost(net: &Net, switch: &Switch, mtu: u32, size: usize) -> Verdict {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;
     let tap = Setup::before(&gateway.peer)
@@ -47,7 +47,7 @@ async fn lost(net: &Net, switch: &Switch, mtu: u32, size: usize) -> Verdict {
     let record = tap.websocket().await;
     switch.narrow(1500);
     drop(conn);
-    // What was sent again and how often, should the rule be another one.
+    // Prints the retransmissions, in case the rule is another one.
     eprintln!("{:?} {:?}", record.client.tcp, record.close);
     record.verdict.expect("a verdict")
 }
@@ -65,8 +65,9 @@ async fn what_the_path_swallows_is_told_by_its_size() {
     assert_eq!(any.rule, "network.cut.client_stalled", "{any:#?}");
 }
 
-/// What an upgrade's verdict is when the gateway's host takes no packets above `mtu` and the request has this much
-/// padding. `patience`: the client leaves after it; otherwise the tap's timer ends the wait.
+/// The verdict on an upgrade when the gateway's host accepts no packets above `mtu` and the request
+/// has this much padding. `patience`: the client leaves after it; without it the tap's timer ends
+/// the wait.
 async fn unanswered(
     net: &Net,
     switch: &Switch,

@@ -43,7 +43,7 @@ pub async fn run(command: Command) -> Run {
     run
 }
 
-/// The map in all three forms, which must agree. `engine` is what `DOCKER_HOST` says.
+/// The map in all three forms, which must agree. `engine` is the value of `DOCKER_HOST`.
 pub async fn mapped(arguments: &[&str], engine: Option<&str>) -> Value {
     let run = async |form: &[&str]| {
         let mut command = command(arguments);
@@ -123,7 +123,7 @@ pub fn kinds(map: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// By what each edge was verified, in order.
+/// The source that verified each edge, in order.
 pub fn proofs(map: &Value) -> Vec<&str> {
     let edges = array(&map["edges"]).iter();
     edges.map(|it| it["by"].as_str().unwrap_or("-")).collect()

@@ -1,9 +1,9 @@
 //! Every byte of a session is changed once on its way to the tap, over TLS and plain, and bytes are
 //! lost, doubled, added and cut off.
 //!
-//! What holds of each session, whatever was done to it:
+//! Properties of each session, whatever was done to it:
 //! * it has at least one record, and none of them is `unknown` or the fault of the tap;
-//! * over TLS nobody but the client's side is blamed: what was changed never reaches the gateway;
+//! * over TLS nobody but the client's side is blamed: the changed bytes never reach the gateway;
 //! * on a plain connection the gateway, or a hop, is blamed only where the gateway did receive other
 //!   bytes than those of an unharmed session;
 //! * a session that came through unharmed has the verdict of one to which nothing was done.
@@ -38,13 +38,13 @@ const SESSIONS: usize = 5000;
 /// Sessions at the same time.
 const TOGETHER: usize = 48;
 
-/// What a client of HTTP/2 sends, about: its library keeps the connection.
+/// Roughly the number of bytes that an HTTP/2 client sends: its library keeps the connection.
 const HTTP2_SENT: usize = 700;
 
-/// What an unharmed session brings back, about.
+/// Roughly the number of bytes that an unharmed session gets back.
 const CAME: usize = 2500;
 
-/// Records of TLS that no key protects, and what is no TLS at all.
+/// TLS records that no key protects, and bytes that are not TLS at all.
 const STRANGERS: [&[u8]; 6] = [
     // The alerts handshake_failure (fatal) and close_notify (warning).
     b"\x15\x03\x03\x00\x02\x02\x28",
@@ -85,7 +85,7 @@ async fn no_changed_byte_makes_a_session_unknown_or_blames_another() {
     }
     let started = Instant::now();
     let mut outcomes = run(&plans, &ways).await;
-    // As long as it took all of them together: nobody gives up because the machine is busy.
+    // As long as all of them took together: no client gives up because the machine is busy.
     let usual = started.elapsed();
     for (plan, outcome) in plans.iter().zip(&outcomes) {
         assert!(outcome.is_whole, "{plan:?}");
@@ -140,7 +140,7 @@ async fn no_changed_byte_makes_a_session_unknown_or_blames_another() {
 struct Judged<'a> {
     records: HashMap<String, Vec<SessionRecord>>,
     gateway: &'a Gateway,
-    /// What it gets of sessions to which nothing was done.
+    /// The bytes that it gets from sessions to which nothing was done.
     known: HashSet<Vec<u8>>,
 }
 
@@ -184,7 +184,7 @@ impl Judged<'_> {
             .collect()
     }
 
-    /// Changes that make another client of this one, which nothing tells from a real one.
+    /// Changes that turn this client into another kind of client, which looks just like a real one.
     fn is_as_it_looks(plan: &Plan, record: &SessionRecord) -> bool {
         match rule(record) {
             // The key of a WebSocket's request, and no Upgrade.
@@ -338,7 +338,7 @@ fn changes(
             Script::Http2 => HTTP2_SENT,
             _ => lengths[&kind],
         };
-        // Mostly behind the handshake, which every script has.
+        // Mostly after the handshake, which every script has.
         let at = if dice.one_in(4) {
             dice.below(length)
         } else {
@@ -366,7 +366,7 @@ fn changes(
     }
 }
 
-/// From 100 to 1600 ms, as much of it between any two doublings: clients that all give up after the
+/// From 100 to 1600 ms, spread evenly on a logarithmic scale: clients that all give up after the
 /// same time would be a cadence.
 fn patience(dice: &mut Dice) -> Duration {
     let doublings = f64::from(u16::try_from(dice.below(4000)).expect("small")) / 1000.0;

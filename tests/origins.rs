@@ -52,7 +52,7 @@ async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
         let peer = echo::start(&Via::Plain).await;
         let mut tap = enforcing(&peer).start().await;
         let mut conn = tap.connect(face).await;
-        // What is pipelined behind a refused upgrade is not processed.
+        // A request that is pipelined after a refused upgrade is not processed.
         let mut bytes = upgrade("/", "localhost", &[("Origin", "http://claw.example.com")]);
         bytes.extend_from_slice(b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n");
         conn.send(&bytes).await.unwrap();

@@ -1,7 +1,7 @@
 //! Gateways to put behind the tap: one well-behaved stand-in, the others with one fault each.
 //!
 //! Every file has a `start` that gives a [`Peer`]: where it listens, a [`Log`] of what it saw, and
-//! [`Peer::go`] for those that wait to be told. Dropping the peer ends everything it runs.
+//! [`Peer::go`] for those that wait for a signal. Dropping the peer ends everything it runs.
 
 pub mod answers_early;
 pub mod answers_when_told;
@@ -115,7 +115,7 @@ impl Drop for Peer {
     }
 }
 
-/// One connection's place in the peer: its number, the log, and the wait to be told.
+/// One connection's state in the peer: its number, the log, and the signal that it waits for.
 #[derive(Clone)]
 pub struct Seat {
     pub connection: usize,
@@ -179,7 +179,7 @@ impl Seat {
     }
 }
 
-/// Accepts for ever and hands each connection to `handler`. The connection ends with the handler.
+/// Accepts forever and hands each connection to `handler`. The connection ends with the handler.
 pub async fn serve<H, F>(via: &Via, handler: H) -> Peer
 where
     H: Fn(Conn, Seat) -> F + Send + Sync + 'static,

@@ -18,7 +18,8 @@ use crate::peers::{
     ok_instead_of_101, reset_before_status,
 };
 
-/// What the Control UI begins with: the gateway answers so when a proxy has dropped Upgrade.
+/// The beginning of the Control UI's page, which the gateway sends when a proxy has dropped
+/// Upgrade.
 const UI: &str = "<!doctype html> <html data-openclaw-control-ui-build=\"1\"><body></body>";
 
 /// The variable that has the secret.
@@ -392,7 +393,7 @@ async fn refusals_of_the_gateway() {
     );
 }
 
-/// A client without a device that is not local: the gateway is in order, and grants nothing.
+/// A client without a device that is not local: the gateway is healthy, and grants nothing.
 #[tokio::test]
 async fn empty_scopes_are_no_fault() {
     let script = Script {
@@ -453,7 +454,7 @@ async fn a_gateway_that_dies_in_the_call_is_no_pass() {
     assert_eq!(broken(&report), expected, "{report}");
 }
 
-/// Without a URL: the environment's, and it is said.
+/// Without a URL: the environment's, and the output says so.
 #[tokio::test]
 async fn the_environment_names_the_gateway() {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;

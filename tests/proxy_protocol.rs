@@ -86,7 +86,7 @@ async fn echoed(from: &[&str]) -> (Peer, Setup) {
     (peer, setup)
 }
 
-/// A connection that begins with these bytes, and TLS behind them where the listener speaks it.
+/// A connection that begins with these bytes, followed by TLS where the listener speaks it.
 async fn begin(tap: &Tap, face: Face, header: &[u8]) -> Conn {
     match face {
         Face::Plain => {
@@ -109,7 +109,7 @@ async fn begin(tap: &Tap, face: Face, header: &[u8]) -> Conn {
     }
 }
 
-/// Whom the gateway took the sender of an upgrade for; `None` for its 403.
+/// The locality that the gateway gave the sender of an upgrade; `None` for its 403.
 async fn locality(conn: &mut Conn) -> Option<String> {
     let answer = conn.upgrade("/", &[]).await.expect("an answer");
     answer.value("x-locality")

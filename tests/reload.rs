@@ -1,5 +1,5 @@
-//! Another configuration while the tap runs: for the sessions that begin from then on, and without
-//! a word to those that are open.
+//! Another configuration while the tap runs: it applies to the sessions that begin from then on,
+//! and those that are open do not notice.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -115,7 +115,7 @@ async fn origins_timeouts_limits_and_the_gateway_count_for_new_sessions() {
     }
     assert!(told.contains("reload: done"), "{told}");
 
-    // Another gateway, another list, another word about who the client is.
+    // Another gateway, another list, and a header that names the client.
     let seen = first.log.connections();
     assert_eq!(status(&tap, other).await, 101);
     assert_eq!(first.log.connections(), seen);

@@ -1,4 +1,4 @@
-//! What the running tap tells of requests and answers, compressed or not.
+//! Requests and answers in the records of the running tap, compressed or not.
 
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;

@@ -1,5 +1,5 @@
-//! Listeners that are no TCP address: unix sockets, and sockets that systemd passes; and what the
-//! service manager is told.
+//! Listeners that are not TCP addresses: unix sockets, and sockets that systemd passes; and the
+//! messages to the service manager.
 
 mod activation;
 mod manager;
@@ -109,7 +109,7 @@ async fn tls_by_a_unix_socket() {
     assert_eq!(record.client.addr, "unix");
 }
 
-/// A process of the gateway's host is local there without us, and so it is with us.
+/// A process on the gateway's host is local to it without us, and so it is with us.
 #[tokio::test]
 async fn who_connects_to_a_unix_socket_is_on_this_host() {
     let peer = attribution::judge(&Via::Plain, &Rules::trusting(&[LOOPBACK])).await;
@@ -119,7 +119,7 @@ async fn who_connects_to_a_unix_socket_is_on_this_host() {
     let mut seen = 0;
     for (lines, locality, why) in [
         (&[][..], "direct-local", ForwardedWhy::LocalClient),
-        // What brings headers speaks for somebody else: the gateway judges it itself.
+        // A client with headers speaks for somebody else: the gateway judges it itself.
         (
             &chain,
             "trusted-proxy 203.0.113.7",
@@ -204,7 +204,7 @@ async fn what_a_killed_tap_left_is_replaced_and_nothing_else_is() {
     let running = setup().start().await;
     let mut conn = connect_unix(&path).await;
     conn.open("/").await;
-    // While it runs the place is taken.
+    // While it runs, the path is in use.
     let (code, said) = setup().start_in_vain().await;
     assert_eq!(code, Some(2));
     assert!(
@@ -219,6 +219,6 @@ async fn what_a_killed_tap_left_is_replaced_and_nothing_else_is() {
     fs::write(&path, "keep me").unwrap();
     let (code, said) = setup().start_in_vain().await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("no socket; it is left alone"), "{said}");
+    assert!(said.contains("not a socket; it is left alone"), "{said}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "keep me");
 }

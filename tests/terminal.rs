@@ -1,5 +1,5 @@
-//! What somebody sees who runs the program on a terminal: nothing too wide, nothing that complains,
-//! colours unless they are turned off, and short ids that can be explained.
+//! The program's output on a terminal: nothing too wide, no complaints, colours unless they are
+//! turned off, and short ids that can be explained.
 //!
 //! `make shipped-program` runs these once more with the program as people build it.
 
@@ -22,7 +22,7 @@ fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-/// Runs it on a terminal of so many columns; every line has to fit.
+/// Runs it on a terminal of this width; every line has to fit.
 fn shown(command: Command, columns: u16) -> (i32, String) {
     let told = format!("{command:?}");
     let (code, text) = run(command, columns);

@@ -206,7 +206,7 @@ async fn a_frame_that_is_under_way_is_not_cut_by_a_close_of_ours() {
     assert_eq!(class(&record), Class::TapTimeout);
 }
 
-/// An answer that stops in the middle holds nobody for ever.
+/// An answer that stops in the middle holds nobody forever.
 #[tokio::test]
 async fn an_answer_that_stands_still_is_ended() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthe front";
@@ -281,7 +281,7 @@ async fn a_request_that_stands_still_is_answered() {
     );
 }
 
-/// The client sends its request's body byte by byte, and would for ever.
+/// The client sends its request's body byte by byte, and would go on forever.
 #[tokio::test]
 async fn a_request_that_trickles_ends() {
     let peer = never_answers::start(&Via::Plain).await;
@@ -330,7 +330,7 @@ async fn a_request_that_trickles_behind_its_answer_ends() {
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sends the same every so often until an answer's head is there.
+/// Sends the same piece at intervals until an answer's head is there.
 async fn trickle(conn: &mut Conn, piece: &[u8]) -> Head {
     for _ in 0..100 {
         conn.send(piece).await.unwrap();
@@ -341,8 +341,8 @@ async fn trickle(conn: &mut Conn, piece: &[u8]) -> Head {
     panic!("no answer");
 }
 
-/// A kept connection on which no further request comes ends after the time for a head, in order, and
-/// nothing is told of it.
+/// A kept connection on which no further request comes ends cleanly after the time for a head,
+/// without a record.
 #[tokio::test]
 async fn an_idle_kept_connection_ends() {
     let peer = http_plain::start(&Via::Plain).await;

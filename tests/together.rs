@@ -1,4 +1,4 @@
-//! What only several sessions show: they die in one second, or each after the same time.
+//! Causes that only several sessions show: they end in one second, or each after the same time.
 
 mod auth;
 mod chance;
@@ -43,7 +43,7 @@ async fn three_sessions_lost_in_one_second_are_a_crash() {
         );
         assert_eq!(verdict.class, Class::GatewayLifecycle);
         assert_eq!(record.context.as_ref().unwrap().lost_together, 2);
-        // The verdict can be had again from the record alone.
+        // The record alone gives the same verdict again.
         assert_eq!(&wstap::verdict::decide(&record), verdict);
     }
 }

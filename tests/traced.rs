@@ -1,4 +1,4 @@
-//! What the debug log tells of one session, from the accepted connection to the written record.
+//! The debug log of one session, from the accepted connection to the written record.
 
 use serde_json::Value;
 

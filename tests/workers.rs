@@ -44,7 +44,7 @@ fn cpu_ns(tap: &Tap) -> (u64, u64) {
     (main, others)
 }
 
-/// What round trips cost the main thread, and what they cost all others.
+/// CPU time of round trips: of the main thread, and of all others.
 async fn spent(tap: &Tap, conn: &mut Conn) -> (u64, u64) {
     let before = cpu_ns(tap);
     echoes(conn, 500).await;

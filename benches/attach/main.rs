@@ -1,6 +1,6 @@
-//! What `wstap attach` costs beside `wstap serve`: the same program in front of the same stand-in gateway, reached by
-//! a redirect and dialled from the client's address, or by its own listener. `benches/README.md` says what each figure
-//! means.
+//! The cost of `wstap attach` compared with `wstap serve`: the same program in front of the same
+//! stand-in gateway, either reached by a redirect and dialling from the client's address, or
+//! reached at its own listener. `benches/README.md` explains each figure.
 //!
 //! `cargo bench --bench attach`, as root on Linux with `ip` and `nft`, in network namespaces of its own.
 #![allow(
@@ -38,13 +38,13 @@ use crate::support::talk::Messages;
 use crate::support::{Fallible, play, tap};
 
 const ROUNDS: usize = 15;
-/// How long a turn of a crowd takes.
+/// Duration of one turn of a crowd.
 const STORM: Duration = Duration::from_millis(700);
 const START: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     play::play_if_asked(|_, _| None);
-    // `cargo test` runs benches too, without this.
+    // `cargo test` runs benches too, without `--bench`.
     if !std::env::args().any(|arg| arg == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -67,14 +67,15 @@ struct Tap {
     door: Door,
 }
 
-/// Each has a gateway of its own: what is attached to one also redirects the other tap's connections to it.
+/// Each tap has its own gateway: attaching to a gateway also redirects the other tap's connections
+/// to it.
 struct Stage {
     serve: Tap,
     attach: Tap,
     gateways: [Gateway; 2],
     net: Net,
     _folder: TempDir,
-    /// Where the taps run, and the rest when they are to have a core alone.
+    /// The core of the taps, and the core of everything else when the taps need one to themselves.
     cores: (usize, usize),
 }
 
@@ -103,7 +104,7 @@ impl Stage {
         })
     }
 
-    /// Gateways and clients on this core.
+    /// Moves gateways and clients to this core.
     fn others_on(&self, core: usize) -> Fallible<()> {
         process::pin_self(core)?;
         let mut gateways = self.gateways.iter();
@@ -165,10 +166,10 @@ fn attach(folder: &Path, gateway: SocketAddr, core: usize) -> Fallible<Tap> {
     Ok(Tap { process, door })
 }
 
-/// What one turn found, for `serve` and `attach`, round by round.
+/// Results of each round, for `serve` and `attach`.
 type Rounds = Vec<[f64; 2]>;
 
-/// Rounds of both in turns, each beginning with the other one.
+/// Runs rounds of both in turns; the one that goes first alternates.
 fn rounds(mut turn: impl FnMut(usize) -> Fallible<f64>) -> Fallible<Rounds> {
     (0..ROUNDS)
         .map(|round| {
@@ -229,7 +230,7 @@ fn trips(stage: &Stage, size: usize) -> Fallible<Rounds> {
     }
     let found = rounds(|index| {
         let (client, messages) = &mut lanes[index];
-        // The first ones find the caches full of the other tap.
+        // At the first trips the caches are full of the other tap's data.
         client.trips(messages, 10)?;
         p50(client.trips(messages, 1_000)?)
     })?;
@@ -281,7 +282,8 @@ fn cost(stage: &Stage, pace: Option<usize>) -> Fallible<Rounds> {
     })
 }
 
-/// CPU time of the tap's processes in a second without sessions: what renewals and self-checks cost.
+/// CPU time of the tap's processes in a second without sessions: the cost of renewals and
+/// self-checks.
 fn idle(stage: &Stage) -> Fallible<Rounds> {
     let taps = stage.taps();
     let cpu =

@@ -1,4 +1,5 @@
-//! Two network namespaces joined by a cable: the gateway's host and a client's. Gone when dropped.
+//! Two network namespaces joined by a cable: the gateway's host and a client's host. Deleted when
+//! dropped.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -17,12 +18,12 @@ const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub enum Side {
     /// On the gateway's host.
     Here,
-    /// On the client's.
+    /// On the client's host.
     There,
 }
 
 pub struct Net {
-    /// Of the namespaces, and of this process's own.
+    /// Names of the namespaces, and the namespace of this process.
     here: String,
     there: String,
     outside: File,
@@ -50,7 +51,8 @@ impl Net {
         Ok(net)
     }
 
-    /// Moves this thread, and whatever it starts from now on; open sockets stay where they are.
+    /// Moves this thread, and all that it starts from now on, into a namespace; open sockets stay
+    /// where they are.
     pub fn enter(&self, side: Side) -> Fallible<()> {
         let name = match side {
             Side::Here => &self.here,

@@ -1,4 +1,5 @@
-//! Counting instructions: valgrind's callgrind, asked for its count while the program runs.
+//! Counts instructions with valgrind's callgrind, which is asked for its count while the program
+//! runs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +10,7 @@ use super::support::Fallible;
 
 pub const MISSING: &str = "no valgrind (make fetch, or install valgrind)";
 
-/// A program that is there, as words that start it.
+/// The command words that start an existing program.
 fn words(program: &Program) -> Vec<OsString> {
     let command = program.command();
     let mut words = vec!["env".into()];
@@ -19,7 +20,7 @@ fn words(program: &Program) -> Vec<OsString> {
         word.push(value.unwrap_or_default());
         words.push(word);
     }
-    // Where it was unpacked and not installed, it has to be told where its parts are.
+    // If it was unpacked and not installed, it needs the path to its parts.
     let parts = program::folder().join("usr/libexec/valgrind");
     if Path::new(command.get_program()).starts_with(program::folder()) && parts.is_dir() {
         let mut word = OsString::from("VALGRIND_LIB=");
@@ -30,7 +31,7 @@ fn words(program: &Program) -> Vec<OsString> {
     words
 }
 
-/// A program's words, for [`super::support::tap::Setup::under`]; `None` when it is nowhere.
+/// A program's command words, for [`super::support::tap::Setup::under`]; `None` if it is not found.
 pub fn find(name: &str) -> Option<Vec<OsString>> {
     Program::find(name).map(|program| words(&program))
 }
@@ -45,10 +46,11 @@ pub struct Callgrind {
 }
 
 impl Callgrind {
-    /// Its files go to the folder under this name. `None` without valgrind.
+    /// Writes its files to the folder under this name. `None` without valgrind.
     pub fn new(folder: &Path, name: &str) -> Option<Self> {
         Some(Self {
-            // An unpacked `valgrind` is a script that looks for this where it is installed.
+            // An unpacked `valgrind` is a script that looks for `valgrind.bin` where Debian
+            // installs it.
             valgrind: find("valgrind.bin").or_else(|| find("valgrind"))?,
             vgdb: find("vgdb")?,
             out: folder.join(format!("{name}.callgrind")),
@@ -57,7 +59,7 @@ impl Callgrind {
         })
     }
 
-    /// What the program's own words follow.
+    /// The command words to put before those of the program.
     pub fn words(&self, more: &[&str]) -> Vec<OsString> {
         let mut words = self.valgrind.clone();
         let with = |option: &str, path: &Path| {
@@ -66,7 +68,7 @@ impl Callgrind {
             word
         };
         words.push("--tool=callgrind".into());
-        // Names stand where they are used.
+        // Write names out where they are used.
         words.push("--compress-strings=no".into());
         words.push(with("--callgrind-out-file=", &self.out));
         words.push(with("--vgdb-prefix=", &self.pipes));
@@ -74,7 +76,7 @@ impl Callgrind {
         words
     }
 
-    /// What this process did since the last call; the first tells of the start.
+    /// The counts of this process since the last call, or since its start.
     pub fn count(&mut self, process: u32) -> Fallible<Dump> {
         let mut words = self.vgdb.iter();
         let program = words.next().ok_or("vgdb has no words")?;
@@ -104,7 +106,7 @@ impl Callgrind {
     }
 }
 
-/// What a program did between two marks.
+/// The counts of a program between two marks.
 pub struct Dump(String);
 
 impl Dump {
@@ -115,7 +117,7 @@ impl Dump {
         Ok(total.trim().parse()?)
     }
 
-    /// How often these functions called those, by their names.
+    /// How often functions matched by `by` called functions matched by `of`.
     pub fn calls(&self, by: impl Fn(&str) -> bool, of: impl Fn(&str) -> bool) -> Fallible<u64> {
         let mut calls = 0;
         let (mut from, mut wanted) = (false, false);

@@ -17,7 +17,7 @@ use super::support::tap::Setup;
 const TRIPS: (usize, usize) = (200, 1200);
 /// One read, one write, one `epoll_wait`.
 const LEAST: f64 = 3.0;
-/// What happens once a second is in the count too.
+/// The count includes work that happens once a second.
 const MARGIN: f64 = 0.04;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
@@ -79,11 +79,11 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     Ok(Outcome::Measured(figures))
 }
 
-/// How often each was called.
+/// Number of calls by name.
 struct Calls(BTreeMap<String, usize>);
 
 impl Calls {
-    /// From this place of the log on.
+    /// Reads the log from this offset on.
     fn since(log: &Path, start: u64) -> Fallible<Self> {
         let text = fs::read(log)?;
         let text = String::from_utf8_lossy(text.get(usize::try_from(start)?..).unwrap_or_default());

@@ -1,5 +1,5 @@
-//! Floods of the dialect, after its handshake: messages no two of which are alike, so that whatever is kept
-//! of a request, a method or an event is kept for each.
+//! Floods of the dialect, after its handshake: no two messages are alike, so that state kept for a
+//! request, a method or an event is kept for each of them.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use super::support::client::{Client, Stream};
 use super::support::frames::{Counter, TEXT, of_client, of_server};
 use super::support::{Fallible, talk};
 
-/// What goes out in one write.
+/// Number of messages per write.
 const BATCH: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distinct {
-    /// Requests with an id and a method of their own each; nobody answers.
+    /// Requests, each with a different id and method; without answers.
     Requests,
     /// The same, and each is answered.
     Answered,
-    /// Answers to requests that nobody made.
+    /// Answers to requests that were never made.
     Answers,
-    /// Events with a name of their own each.
+    /// Events, each with a different name.
     Events,
 }
 
@@ -34,7 +34,7 @@ impl Distinct {
         }
     }
 
-    /// So many of them in an open session, to the end.
+    /// Sends `count` of them in an open session and waits until all have arrived.
     pub fn send(self, count: usize, client: &mut Client, gateway: &mut Stream) -> Fallible<()> {
         greet(client, gateway)?;
         std::thread::scope(|scope| {
@@ -83,7 +83,7 @@ fn greet(client: &mut Client, gateway: &mut Stream) -> Fallible<()> {
     client.hear(1)
 }
 
-/// Reads so many messages and keeps none.
+/// Reads `count` messages and discards them.
 fn listen(stream: &mut Stream, count: usize) -> Fallible<()> {
     let mut buffer = vec![0; 64 * 1024];
     let (mut counter, mut heard) = (Counter::default(), 0);
@@ -96,7 +96,7 @@ fn listen(stream: &mut Stream, count: usize) -> Fallible<()> {
     Ok(())
 }
 
-/// A batch of answers for each batch of requests.
+/// Sends a batch of answers for each batch of requests.
 fn answer_all(stream: &mut Stream, count: usize) -> Fallible<()> {
     for numbers in batches(count) {
         listen(stream, numbers.len())?;

@@ -1,4 +1,4 @@
-//! Figures against what is written down of them.
+//! Compares figures with the limits in `limits.yaml`.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,7 +11,7 @@ use super::support::limits::{Update, Written};
 /// Instructions and bytes differ a little with the compiler, the C library and the processor.
 const MARGIN: f64 = 0.04;
 
-/// Elsewhere they are other instructions: those figures are only shown.
+/// On other architectures the instructions differ: those figures are only shown.
 const COMPARABLE: bool = cfg!(target_arch = "x86_64");
 
 /// Something that was measured; less is better.
@@ -20,10 +20,10 @@ pub struct Figure {
     pub name: &'static str,
     pub unit: &'static str,
     pub value: f64,
-    /// How much more is not a regression yet.
+    /// Relative increase that does not count as a regression.
     margin: f64,
-    /// What the project has promised. Above it the limit follows the measured value, below it is never
-    /// loosened beyond.
+    /// The promised value. Above it the limit follows the measured value; below it the limit is
+    /// never loosened beyond it.
     budget: Option<f64>,
 }
 
@@ -62,13 +62,13 @@ impl Figure {
     }
 }
 
-/// Four digits that count.
+/// Rounds to about four significant digits.
 fn rounded(value: f64) -> f64 {
     let scale = if value >= 1000.0 { 1.0 } else { 100.0 };
     (value * scale).round() / scale
 }
 
-/// What is written down.
+/// The contents of `limits.yaml`.
 pub struct Limits(BTreeMap<String, Written>);
 
 impl Limits {
@@ -90,7 +90,7 @@ const PREFACE: &str = "\
 # AES and AVX2; instructions as callgrind counts them.
 ";
 
-/// What raising a limit means.
+/// Describes the raising of a limit.
 fn raised(figure: &Figure, old: Written, new: Written) -> String {
     let more = (new.limit / old.limit - 1.0) * 100.0;
     format!(
@@ -149,8 +149,9 @@ impl Table {
         self.count(Verdict::Over) + self.count(Verdict::Unwritten) == 0
     }
 
-    /// Writes down what was measured; what was not measured this time stays. A limit is raised only when
-    /// that is wanted: otherwise nothing is written and the error tells each one that would be.
+    /// Writes the measured values; figures that were not measured this time stay. A limit is raised
+    /// only with `may_loosen`: otherwise nothing is written, and the error lists each limit that
+    /// would be raised.
     pub fn write(&mut self, may_loosen: bool) -> Fallible<()> {
         let mut refused = String::new();
         let mut limits = self.limits.0.clone();
@@ -204,7 +205,7 @@ impl Table {
             ),
         ] {
             if count > 0 {
-                // A `String` takes everything.
+                // Writing to a `String` cannot fail.
                 let _ = write!(line, ", {count} {what}");
             }
         }

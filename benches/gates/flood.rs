@@ -1,6 +1,6 @@
-//! Memory of the tap while a peer sends nothing but the smallest frames there are, or messages of the dialect
-//! no two of which are alike: the same after a hundred thousand and after a million of them, and so is the
-//! size of the record. TLS on both legs.
+//! Memory of the tap while a peer sends only the smallest possible frames, or messages of the
+//! dialect no two of which are alike. It must be the same after a hundred thousand and after a
+//! million of them, and so must the size of the record. TLS on both legs.
 
 use std::fmt;
 use std::fs;
@@ -24,29 +24,30 @@ use super::support::{Fallible, head};
 
 const FEW: usize = 100_000;
 const MANY: usize = 1_000_000;
-/// What a tenfold may take more: the allocator's and the clock's, and no byte a frame.
+/// Allowed growth for ten times as many frames: for the allocator and the clock, and not one byte
+/// per frame.
 const ROOM_KIB: usize = 128;
-/// Larger numbers have more digits.
+/// Allowed growth of the record: larger numbers have more digits.
 const ROOM_OF_RECORD: usize = 400;
-/// What goes out in one write.
+/// Number of bytes per write.
 const BATCH: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const PING: u8 = 9;
 const CONTINUATION: u8 = 0;
-/// Of the first byte of a frame.
+/// The FIN bit in the first byte of a frame.
 const FIN: u8 = 0x80;
 
 #[derive(Clone, Copy, Debug)]
 enum Flood {
     /// Messages of one byte.
     Bytes,
-    /// Messages of none.
+    /// Empty messages.
     Empty,
     Pings,
-    /// One message of one byte a fragment.
+    /// One message in fragments of one byte.
     Fragments,
-    /// Messages of one byte, each byte of them in a TLS record of its own.
+    /// Messages of one byte, with each byte of a frame in a separate TLS record.
     TlsRecords,
 }
 
@@ -56,7 +57,7 @@ enum From {
     Gateway,
 }
 
-/// A flood and who sends it.
+/// A flood and its sender.
 #[derive(Clone, Copy)]
 enum Kind {
     Small(Flood, From),
@@ -108,7 +109,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     };
     let mut words = Vec::new();
     for kind in kinds() {
-        // What is only needed once is there after the first.
+        // The first session allocates what is needed only once.
         flooded.session(kind, 1000)?;
         let few = flooded.session(kind, FEW)?;
         let many = flooded.session(kind, MANY)?;
@@ -127,7 +128,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     Ok(Outcome::Held(words))
 }
 
-/// The tap as it was when the flood was through, and the record of it.
+/// The tap's memory when the flood had ended, and the size of its record.
 struct Left {
     kib: usize,
     record: usize,
@@ -142,7 +143,7 @@ struct Flooded<'a> {
 }
 
 impl Flooded<'_> {
-    /// A session with a flood of so many frames, and what it left.
+    /// Runs a session with a flood of `count` frames, and returns what it left.
     fn session(&mut self, kind: Kind, count: usize) -> Fallible<Left> {
         let mut client = Client::open(self.door)?;
         let mut gateway = self.gateway.next()?;
@@ -161,7 +162,7 @@ impl Flooded<'_> {
         Ok(Left { kib, record })
     }
 
-    /// The size of the newest record, as soon as it is there.
+    /// The size of the newest record, once it is written.
     fn record(&self) -> Fallible<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -183,7 +184,7 @@ impl Flooded<'_> {
     }
 }
 
-/// A flood of so many frames, to its end.
+/// Sends a flood of `count` frames and waits until all have arrived.
 fn send(
     flood: Flood,
     from: From,
@@ -204,7 +205,7 @@ fn send(
     })
 }
 
-/// Reads so many bytes and keeps none.
+/// Reads `size` bytes and discards them.
 fn swallow(stream: &mut Stream, size: usize) -> Fallible<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = size;
@@ -217,14 +218,14 @@ fn swallow(stream: &mut Stream, size: usize) -> Fallible<()> {
     Ok(())
 }
 
-/// The gateway's part of an end in order.
+/// The gateway's part of an orderly end.
 fn answer_close(stream: &mut Stream) -> Fallible<()> {
     let mut buffer = [0; 1024];
     if stream.read(&mut buffer)? == 0 {
         return Err("the client left without a Close".into());
     }
     stream.write_all(&of_server(CLOSE, &1000_u16.to_be_bytes()))?;
-    // How the connection ends afterwards is the tap's affair.
+    // How the connection ends afterwards is up to the tap.
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
     Ok(())
 }
@@ -234,7 +235,7 @@ struct Frames {
     first: Vec<u8>,
     middle: Vec<u8>,
     last: Vec<u8>,
-    /// Of the middle one.
+    /// Number of frames in the middle part.
     count: usize,
     byte_by_byte: bool,
 }
@@ -303,21 +304,21 @@ impl Frames {
     }
 }
 
-/// A gateway that hands out the sessions that come to it, open.
+/// A gateway that returns the sessions that come to it once they are open.
 struct Gateway {
     addr: SocketAddr,
     sessions: std::sync::mpsc::Receiver<Stream>,
 }
 
 impl Gateway {
-    /// On a thread that ends with this process.
+    /// Starts it on a thread that ends with this process.
     fn start(config: Arc<ServerConfig>) -> Fallible<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let (hand_out, sessions) = std::sync::mpsc::channel();
         Builder::new().name("gateway".to_owned()).spawn(move || {
             for tcp in listener.incoming().flatten() {
-                // What is no client of ours is the tap itself, asking how we are.
+                // A connection that is not from our client is a health check by the tap itself.
                 let opened = Self::open(tcp, &config);
                 if opened.is_ok_and(|stream| hand_out.send(stream).is_err()) {
                     return;

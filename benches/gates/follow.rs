@@ -1,5 +1,6 @@
-//! Instructions of what looks at every byte: the scanner alone, and the recorder (counters and dialect)
-//! on top. Two counts a case, at marks around it, of one run under callgrind.
+//! Instructions of the code that looks at every byte: the scanner alone, and with the recorder
+//! (counters and dialect) on top. Two counts per case, at marks around it, in one run under
+//! callgrind.
 
 use std::ffi::OsString;
 use std::hint::black_box;
@@ -22,9 +23,9 @@ use super::support::numbers::float;
 use super::support::talk::{CHALLENGE, CONNECT, HELLO};
 use super::support::{Fallible, role};
 
-/// How often each case is done between its marks.
+/// How often each case runs between its marks.
 const ROUNDS: usize = 200;
-/// What the relay reads at once.
+/// Number of bytes in one read of the relay.
 const SLICE: usize = 64 * 1024;
 const UNIT: &str = "instructions a frame";
 
@@ -49,7 +50,7 @@ const CASES: [Case; 6] = [
     ("recorder-openclaw-call", calls),
 ];
 
-/// A case, ready: what is done in one round, and how many frames that is.
+/// A prepared case: the work of one round, and its number of frames.
 struct Work {
     round: Box<dyn FnMut()>,
     frames: usize,
@@ -60,7 +61,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         return Ok(Outcome::Skipped(MISSING.to_owned()));
     };
     let this = role::custom("follow", [] as [OsString; 0]);
-    // Rust's name of a function ends in a hash.
+    // A mangled Rust function name ends in a hash.
     let words = callgrind.words(&["--dump-before=*follow*mark*"]);
     let mut command = Command::new(&words[0]);
     command
@@ -73,7 +74,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         return Err(format!("it ended with {}: {said}", output.status).into());
     }
     let figures = CASES.iter().enumerate().map(|(index, (name, make))| {
-        // Each second dump is of what lies between two marks of a case.
+        // Every second dump covers the work between the two marks of a case.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let instructions = callgrind.dumped(2 * index + 2)?.instructions()? as f64;
         let frames = float(ROUNDS * make().frames);
@@ -82,7 +83,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     figures.collect::<Fallible<_>>().map(Outcome::Measured)
 }
 
-/// The role: every case once, under callgrind.
+/// The role: runs every case once, under callgrind.
 pub fn play() {
     for (_, make) in CASES {
         let mut work = make();
@@ -100,7 +101,7 @@ fn mark() {
     black_box(0);
 }
 
-/// So many of a frame that they fill one read, and how many that are.
+/// Repeats a frame until it fills one read; returns the bytes and the number of frames.
 fn fill(frame: &[u8]) -> (Vec<u8>, usize) {
     let count = (SLICE / frame.len()).max(1);
     (frame.repeat(count), count)
@@ -176,7 +177,7 @@ fn observe(choice: Choice, (bytes, frames): (Vec<u8>, usize)) -> Work {
     Work { round, frames }
 }
 
-/// Requests of 200 bytes and their answers of 1 KiB, each a slice of its own.
+/// Requests of 200 bytes and their answers of 1 KiB, each in a separate slice.
 fn calls() -> Work {
     const CALLS: usize = 64;
     let message = |kind: &str, call: usize, rest: &str, size: usize| {

@@ -1,25 +1,25 @@
-//! What every gate gets, and what it comes to.
+//! The input and the outcome of a gate.
 
 use std::path::Path;
 
 use super::figures::Figure;
 use super::support::certs::Certificate;
 
-/// What every gate gets.
+/// The input of every gate.
 pub struct Place<'a> {
-    /// For files; it goes away at the end.
+    /// Folder for files, deleted at the end.
     pub folder: &'a Path,
     pub certificate: &'a Certificate,
-    /// For the tap.
+    /// Core for the tap.
     pub core: usize,
-    /// For everything around it.
+    /// Core for everything else.
     pub around: usize,
 }
 
-/// What a gate came to.
+/// The outcome of a gate.
 pub enum Outcome {
     Measured(Vec<Figure>),
-    /// It holds or it has failed; these are the words for it.
+    /// The gate holds; these lines describe it.
     Held(Vec<String>),
     Both(Vec<Figure>, Vec<String>),
     /// It cannot run here, and why.

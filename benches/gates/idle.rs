@@ -1,4 +1,4 @@
-//! Bytes of a session that says nothing: the growth of the tap's memory with the number of them.
+//! Bytes per silent session: the growth of the tap's memory with the number of sessions.
 
 use super::figures::Figure;
 use super::gate::{Outcome, Place};
@@ -10,13 +10,13 @@ use super::support::numbers::float;
 use super::support::process;
 use super::support::tap::Setup;
 
-/// Before them the tap has what it needs only once.
+/// Sessions before the first measurement: after them the tap has allocated what it needs only once.
 const FIRST: usize = 200;
 const SESSIONS: usize = 2000;
 /// KiB.
 const BUDGET: f64 = 14.0;
-/// The same program takes half a KiB more in one place than in another: pages, and how the C library
-/// fills them.
+/// The same program takes half a KiB more in one environment than in another, because of pages and
+/// how the C library fills them.
 const MARGIN: f64 = 0.08;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {

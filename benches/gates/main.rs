@@ -1,8 +1,8 @@
-//! What must not get worse without anybody noticing: figures that repeat to a few percent on any
-//! machine (instructions, system calls, bytes), and many sessions on one machine. No time is measured.
+//! Gates against unnoticed regressions: figures that repeat to a few percent on any machine
+//! (instructions, system calls, bytes), and many sessions on one machine. No time is measured.
 //!
-//! `limits.yaml` has what was measured and the limit of each; `make gates` compares, `make
-//! gates-update` writes it anew. README.md in `benches/` says what each figure means.
+//! `limits.yaml` has the measured value and the limit of each figure; `make gates` compares, `make
+//! gates-update` rewrites it. README.md in `benches/` explains each figure.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -82,14 +82,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether limits that are written anew may be higher than they were.
+/// Whether rewritten limits may be higher than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Raise {
     Allowed,
     Refused,
 }
 
-/// Whether everything is within its limits.
+/// Returns whether everything is within its limits.
 fn run(update: Option<Raise>, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
     let folder = tempfile::tempdir()?;
     let certificate = Certificate::make(folder.path())?;
@@ -114,7 +114,7 @@ fn run(update: Option<Raise>, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
             }
             Ok(Outcome::Skipped(why)) => {
                 skipped += 1;
-                // With `CI=true` nothing may be missing.
+                // With `CI=true` no gate may be skipped.
                 broken += usize::from(std::env::var("CI").as_deref() == Ok("true"));
                 println!("SKIPPED: gates: {name}: {why}");
             }

@@ -11,12 +11,14 @@ use super::support::numbers::float;
 use super::support::talk::Messages;
 use super::support::tap::Setup;
 
-/// Round trips of the two counts whose difference is divided by the difference of these.
+/// Round trips of the two counts; the difference of the counts is divided by the difference of
+/// these.
 const TRIPS: (usize, usize) = (200, 1000);
 const SESSIONS: (usize, usize) = (5, 45);
-/// What the tap may read of clocks for a message that wakes it, besides what its runtime reads.
+/// Maximum number of clock reads by the tap itself for a message that wakes it; the runtime's reads
+/// are extra.
 const OWN_CLOCK: f64 = 2.0;
-/// What happens five times a second is in the count too.
+/// The count includes work that happens five times a second.
 const MARGIN: f64 = 0.04;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
@@ -90,15 +92,15 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     Ok(Outcome::Measured(figures))
 }
 
-/// What one of something costs.
+/// The cost of one message or session.
 struct Each {
     instructions: f64,
-    /// Reads of the clock, and those of them that are the tap's own and not its runtime's.
+    /// Reads of the clock, and those among them by the tap itself and not by its runtime.
     clock: f64,
     own_clock: f64,
 }
 
-/// The difference between many and few of something.
+/// The cost of one, from the difference between many and few.
 fn slope(
     callgrind: &mut Callgrind,
     process: u32,
@@ -125,7 +127,8 @@ fn slope(
     })
 }
 
-/// The runtime's loop may have been inlined into those who start it.
+/// Whether a caller is the tap's own code. The runtime's loop may have been inlined into its
+/// callers.
 fn is_ours(caller: &str) -> bool {
     caller.contains("wstap::")
         && !["wstap::serve::run", "wstap::cli::run"]
@@ -133,7 +136,8 @@ fn is_ours(caller: &str) -> bool {
             .any(|one| caller.contains(one))
 }
 
-/// The functions by which Rust code reads the clock; which of them are left depends on what was inlined.
+/// Whether this is a function by which Rust code reads the clock; which of them remain depends on
+/// inlining.
 fn tells_the_time(name: &str) -> bool {
     [
         "std::time::Instant>::now",

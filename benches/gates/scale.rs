@@ -1,8 +1,10 @@
-//! Ten thousand sessions in one tap, two thousand of them busy, while others come and go and records are
-//! written: all open, all answer at the end, each has its record with a verdict, and memory is bounded.
+//! Ten thousand sessions in one tap, two thousand of them busy, while others come and go and
+//! records are written: all open, all answer at the end, each has a record with a verdict, and
+//! memory is bounded.
 //!
-//! A session takes two open files of the tap, a WebSocket in a stream of HTTP/2 one. Where the limit of
-//! them does not let ten thousand in, there are as many as fit, and the words say so.
+//! A session takes two open files of the tap; a WebSocket in an HTTP/2 stream takes one. If the
+//! limit on open files does not allow ten thousand sessions, as many run as fit, and the output
+//! says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,12 +31,12 @@ const WANTED: usize = 10_000;
 const BUSY: usize = 2000;
 /// Sessions in streams of one connection.
 const STREAMS: usize = 200;
-/// Open files of the tap besides: listener, records, those that come and go.
+/// Further open files of the tap: listener, records, sessions that come and go.
 const RESERVE: usize = 100;
-/// Sessions at a time that come and go meanwhile.
+/// Number of sessions at a time that come and go meanwhile.
 const LANES: usize = 4;
 const TIME: Duration = Duration::from_secs(5);
-/// Until the last record is in the file.
+/// Time limit for the last record to be in the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
@@ -113,7 +115,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     ))
 }
 
-/// Waits until so many sessions have their record, and tells the classes of their verdicts.
+/// Waits until `wanted` sessions have a record, and returns the classes of their verdicts.
 fn records(file: &Path, wanted: usize) -> Fallible<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
     loop {

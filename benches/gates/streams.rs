@@ -21,7 +21,7 @@ use super::support::talk::{CONNECT, Messages};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
-/// Of the connection. With the usual 64 KiB the library takes 140 small answers that wait to be read for
+/// Window of the connection. With the usual 64 KiB the library treats 140 small unread answers as
 /// an attack.
 const WINDOW: u32 = 8 << 20;
 
@@ -38,9 +38,9 @@ struct Session {
 }
 
 impl Streams {
-    /// Opens so many, each through the handshake of the dialect.
+    /// Opens `count` sessions, each through the handshake of the dialect.
     pub fn open(addr: SocketAddr, tls: &ClientConfig, count: usize) -> Fallible<Self> {
-        // A thread of its own: the tap's pings want answers also while nothing is asked here.
+        // A separate thread, because the tap's pings need answers even while the bench is idle.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -67,7 +67,7 @@ impl Streams {
         Ok(Self { runtime, sessions })
     }
 
-    /// One message each way in every session; how many answered.
+    /// Sends one message each way in every session; returns how many answered.
     pub fn once(&mut self, size: usize) -> Fallible<usize> {
         let sessions = &mut self.sessions;
         let all = async {
@@ -85,7 +85,7 @@ impl Streams {
             .block_on(async { timeout(PATIENCE, all).await })?
     }
 
-    /// Ends every session as the protocol wants it.
+    /// Ends every session as the protocol requires.
     pub fn close(self) -> Fallible<()> {
         let mut sessions = self.sessions;
         let all = async {
@@ -107,7 +107,7 @@ impl Streams {
 impl Session {
     async fn greet(opener: &mut SendRequest<Bytes>, addr: SocketAddr) -> Fallible<Self> {
         let mut ready = opener.clone().ready().await?;
-        // The tap's settings may still be on their way; whoever waits here has a time limit.
+        // The tap's settings may still be on their way; the caller has a time limit.
         while !ready.is_extended_connect_protocol_enabled() {
             sleep(PAUSE).await;
         }
@@ -140,7 +140,7 @@ impl Session {
         Ok(self.send.send_data(Bytes::copy_from_slice(frame), last)?)
     }
 
-    /// What the next bytes end that end something.
+    /// Reads until some bytes complete a frame or message, and returns what they completed.
     async fn hear(&mut self) -> Fallible<Ended> {
         loop {
             let bytes = self.receive.data().await.ok_or("a stream ended")??;

@@ -1,4 +1,5 @@
-//! One certificate for every proxy of a run, and what clients and the stand-in gateway do with it.
+//! One certificate for every proxy of a run, and the TLS configurations of clients and the stand-in
+//! gateway that use it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,21 +15,21 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Fallible;
 
-/// What all handshakes of a bench agree on: clients offer nothing else, so that no proxy is quicker by a
-/// cipher of its own choice.
+/// The TLS parameters of all handshakes of a bench: clients offer nothing else, so that no proxy is
+/// faster because of another cipher.
 pub const CIPHER: &str = "TLS 1.3, TLS_AES_256_GCM_SHA384, X25519, ECDSA P-256";
 
-/// Files in PEM.
+/// PEM files.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     pub cert: PathBuf,
     pub key: PathBuf,
-    /// Certificate and key in one file, as HAProxy wants them.
+    /// Certificate and key in one file, as HAProxy needs them.
     pub both: PathBuf,
 }
 
 impl Certificate {
-    /// A new self-signed one for `localhost`, ECDSA P-256.
+    /// Makes a new self-signed certificate for `localhost`, ECDSA P-256.
     pub fn make(folder: &Path) -> Fallible<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
@@ -47,7 +48,7 @@ impl Certificate {
         Ok(files)
     }
 
-    /// A client that trusts it.
+    /// The configuration of a client that trusts it.
     pub fn client(&self, resumption: Resumption) -> Fallible<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&self.cert)?)?;
@@ -59,7 +60,7 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// The gateway's side.
+    /// The configuration of the gateway.
     pub fn server(&self) -> Fallible<Arc<ServerConfig>> {
         let chain = vec![CertificateDer::from_pem_file(&self.cert)?];
         let key = PrivateKeyDer::from_pem_file(&self.key)?;
@@ -70,7 +71,7 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// Where another process of this run finds it.
+    /// The certificate that another process of this run has made in the folder.
     pub fn in_folder(folder: &Path) -> Self {
         Self {
             cert: folder.join("cert.pem"),

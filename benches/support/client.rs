@@ -1,4 +1,4 @@
-//! One WebSocket client on blocking sockets, so that little of a round trip is the client's own.
+//! One WebSocket client on blocking sockets, so that the client adds little to a round trip.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use super::talk::{self, Messages};
 const PATIENCE: Duration = Duration::from_secs(20);
 const BUFFER: usize = 64 * 1024;
 
-/// Where a client goes, and whether with TLS.
+/// The address that a client connects to, and whether it uses TLS.
 #[derive(Clone, Debug)]
 pub struct Door {
     pub addr: SocketAddr,
@@ -25,12 +25,12 @@ pub struct Door {
 
 /// A byte stream of either end, with or without TLS.
 ///
-/// Takes as much from the socket as there is, where rustls by itself would read 4 KiB at a time.
+/// Reads all available bytes from the socket; rustls by itself would read 4 KiB at a time.
 pub struct Stream {
     tcp: TcpStream,
     tls: Option<Box<Connection>>,
     raw: Box<[u8]>,
-    /// What of `raw` rustls has not seen yet.
+    /// The range of `raw` that rustls has not processed yet.
     unread: (usize, usize),
 }
 
@@ -47,7 +47,7 @@ impl Stream {
         })
     }
 
-    /// At least one byte, or 0 at the end.
+    /// Reads at least one byte, or returns 0 at the end.
     pub fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.tcp.read(out);
@@ -82,7 +82,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads up to the end of a head, and gives it with what came behind it.
+    /// Reads up to the end of a head, and returns the head and the bytes after it.
     pub fn read_head(&mut self) -> Fallible<(Vec<u8>, Vec<u8>)> {
         let mut bytes = Vec::new();
         let mut part = [0; 4096];
@@ -105,12 +105,12 @@ pub struct Client {
     pub stream: Stream,
     counter: Counter,
     buffer: Box<[u8]>,
-    /// Messages that came and were not asked for yet.
+    /// Messages that came and were not consumed yet.
     unheard: usize,
 }
 
 impl Client {
-    /// Connects and upgrades, and no more.
+    /// Connects and upgrades, without the dialect's handshake.
     pub fn open(door: &Door) -> Fallible<Self> {
         Self::open_at(door, Path::Bare)
     }
@@ -139,7 +139,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects, upgrades, and gets through the handshake of the dialect.
+    /// Connects, upgrades, and completes the handshake of the dialect.
     pub fn greet(door: &Door) -> Fallible<Self> {
         let mut client = Self::open_at(door, Path::Session)?;
         client.hear(1)?;
@@ -153,7 +153,7 @@ impl Client {
         self.hear(1)
     }
 
-    /// Waits for so many messages.
+    /// Waits for this many messages.
     pub fn hear(&mut self, messages: usize) -> Fallible<()> {
         while self.unheard < messages {
             let heard = self.read()?;
@@ -166,7 +166,7 @@ impl Client {
         Ok(())
     }
 
-    /// The next bytes as they come: whoever uses this sees to whole frames.
+    /// Reads the next bytes as they come; the caller must assemble whole frames.
     pub fn read_some(&mut self) -> Fallible<Vec<u8>> {
         match self.stream.read(&mut self.buffer)? {
             0 => Err("the connection ended".into()),
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// So many round trips, each with its time.
+    /// Does `count` round trips and returns the time of each.
     pub fn trips(&mut self, messages: &mut Messages, count: usize) -> Fallible<Vec<Duration>> {
         (0..count)
             .map(|_| {
@@ -193,7 +193,7 @@ impl Client {
             .collect()
     }
 
-    /// Ends the session as the protocol wants it.
+    /// Ends the session as the protocol requires.
     pub fn close(mut self) -> Fallible<()> {
         let body = 1000_u16.to_be_bytes();
         self.stream.write_all(&frames::of_client(CLOSE, &body))?;

@@ -22,7 +22,7 @@ use super::{Fallible, order};
 
 /// Handshakes under way at the same time while a crowd gathers.
 const AT_ONCE: usize = 32;
-/// Beyond what a step is meant to take.
+/// Time allowed beyond the intended duration of a step.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TLS_BUFFER: usize = 16 * 1024;
 const READ_BUFFER: usize = 16 * 1024;
@@ -47,18 +47,18 @@ struct Session {
 /// What each session of a crowd does.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    /// So many messages under way until the end.
+    /// `window` messages under way until the end.
     Full { window: usize },
-    /// One message each period, the first after this share of it.
+    /// One message each period, the first after a share of the period.
     Every(Duration),
     /// One message.
     Once,
-    /// So many messages of the gateway, which nothing answers.
+    /// A number of messages from the gateway, which get no answer.
     Events(usize),
 }
 
 impl Crowd {
-    /// Opens so many sessions, each through the handshake of the dialect.
+    /// Opens `count` sessions, each through the handshake of the dialect.
     pub fn gather(door: &Door, count: usize) -> Fallible<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let all = async {
@@ -79,24 +79,24 @@ impl Crowd {
         Ok(Self { runtime, sessions })
     }
 
-    /// Echoes messages of this size at full speed for this time, so many under way in each session,
-    /// and says how many there were.
+    /// Echoes messages of `size` bytes at full speed for `time`, with `window` under way in each
+    /// session; returns how many there were.
     pub fn storm(&mut self, size: usize, window: usize, time: Duration) -> Fallible<usize> {
         self.talk(size, Pace::Full { window }, time)
     }
 
-    /// Echoes so many messages a second, spread over all sessions.
+    /// Echoes `a_second` messages a second, spread over all sessions.
     pub fn pace(&mut self, size: usize, a_second: usize, time: Duration) -> Fallible<usize> {
         let period = float(self.sessions.len()) / float(a_second);
         self.talk(size, Pace::Every(Duration::from_secs_f64(period)), time)
     }
 
-    /// One message each way in every session.
+    /// Sends one message each way in every session.
     pub fn once(&mut self, size: usize) -> Fallible<usize> {
         self.talk(size, Pace::Once, Duration::ZERO)
     }
 
-    /// Ends every session as the protocol wants it.
+    /// Ends every session as the protocol requires.
     pub fn close(self) -> Fallible<()> {
         let all = async {
             let mut closing = stream::iter(self.sessions)
@@ -112,7 +112,7 @@ impl Crowd {
             .map_err(|_| "not all sessions closed in time")?
     }
 
-    /// Lets the gateway send so many events of this size in every session.
+    /// Makes the gateway send `events` events of `size` bytes in every session.
     pub fn listen(&mut self, size: usize, events: usize) -> Fallible<usize> {
         self.talk(size, Pace::Events(events), Duration::ZERO)
     }
@@ -198,7 +198,7 @@ impl Session {
         Ok(session)
     }
 
-    /// How many messages the next bytes end.
+    /// Returns how many messages the next bytes complete.
     async fn hear(&mut self, buffer: &mut [u8]) -> Fallible<usize> {
         let count = self.stream.read(buffer).await?;
         let heard = self.counter.feed(&buffer[..count]);
@@ -260,7 +260,7 @@ impl Session {
         }
     }
 
-    /// So many messages, in one write.
+    /// Sends `count` messages in one write.
     async fn say(&mut self, messages: &mut Messages, count: usize) -> io::Result<()> {
         match count {
             0 => return Ok(()),
@@ -276,7 +276,7 @@ impl Session {
         self.stream.flush().await
     }
 
-    /// Ends as the protocol wants it.
+    /// Ends the session as the protocol requires.
     async fn close(mut self) -> Fallible<()> {
         let close = frames::of_client(CLOSE, &1000_u16.to_be_bytes());
         self.stream.write_all(&close).await?;
@@ -294,16 +294,16 @@ impl Session {
     }
 }
 
-/// What opening sessions came to.
+/// The result of opening sessions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opened {
     pub sessions: usize,
     pub resumed: usize,
 }
 
-/// Opens and closes sessions for this time, in so many lanes at once. Each lane has a client of its own,
-/// so that a ticket is there for its next handshake where clients resume. On the path of a session each
-/// goes through the dialect's handshake as well.
+/// Opens and closes sessions for `time`, in one lane per door. Each lane has its own client, so
+/// that it has a ticket for its next handshake if clients resume. With [`Path::Session`] each also
+/// goes through the dialect's handshake.
 pub fn come_and_go(doors: Vec<Door>, path: Path, time: Duration) -> Fallible<Opened> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let all = async {
@@ -340,7 +340,7 @@ async fn lane(door: &Door, path: Path, until: Instant) -> Fallible<Opened> {
     Ok(opened)
 }
 
-/// One client of its own for each lane.
+/// One door for each lane, each with its own client.
 pub fn doors(
     door: &Door,
     lanes: usize,

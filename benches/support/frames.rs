@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455 section 5.2): writing them, and finding where they end in a stream.
+//! WebSocket frames (RFC 6455 section 5.2): writes them, and finds their ends in a stream.
 
 use wstap::ws::frame::FrameHeader;
 use wstap::ws::masking::apply_mask;
@@ -59,14 +59,14 @@ pub fn write_header(out: &mut Vec<u8>, opcode: u8, len: usize, mask_bit: u8) {
 /// Counts the frames of a stream without keeping their payload.
 #[derive(Debug, Default)]
 pub struct Counter {
-    /// A header whose end is not there yet.
+    /// A header that is still incomplete.
     header: Vec<u8>,
-    /// Payload of the present frame that is still to come.
+    /// Number of payload bytes of the current frame that are still to come.
     left: u64,
     opcode: u8,
 }
 
-/// What a slice of a stream ended.
+/// The frames and messages that a slice of a stream completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     pub messages: usize,
@@ -74,7 +74,7 @@ pub struct Ended {
 }
 
 impl Counter {
-    /// Takes note of the next bytes of the stream.
+    /// Processes the next bytes of the stream.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Ended {
         let mut ended = Ended::default();
         loop {
@@ -122,7 +122,7 @@ pub struct Whole<'a> {
     pub size: usize,
 }
 
-/// The frame at the front of `bytes`; `None` when its end is not there. Unmasks in place, once.
+/// The frame at the front of `bytes`; `None` while it is incomplete. Unmasks in place, once.
 pub fn first(bytes: &mut [u8]) -> Fallible<Option<Whole<'_>>> {
     let Some(header) = FrameHeader::parse(bytes) else {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The stand-in gateway: answers the dialect's handshake and every message, and does nothing else.
 //!
-//! A process of its own with one thread. The same sessions with and without TLS: without it behind
-//! proxies, with it for clients that come straight.
+//! A separate process with one thread. It serves the same sessions with and without TLS: without
+//! TLS behind proxies, with TLS for clients that connect directly.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,7 +54,7 @@ impl Gateway {
     }
 }
 
-/// The role: says where it listens and serves until it is ended.
+/// The role: prints where it listens and serves until it is ended.
 pub fn play(folder: &std::path::Path, ip: IpAddr) -> Fallible<()> {
     let acceptor = TlsAcceptor::from(Certificate::in_folder(folder).server()?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -89,7 +89,8 @@ async fn secured(acceptor: TlsAcceptor, stream: TcpStream) {
     }
 }
 
-/// Clients and proxies that leave without a word are theirs to explain.
+/// Drops errors of clients and proxies that leave without a Close: the bench reports those on its
+/// own side.
 fn ignore(_: Fallible<()>) {}
 
 async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()> {
@@ -154,7 +155,7 @@ async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()
     }
 }
 
-/// Sends events as an agent does that talks.
+/// Sends events as a talking agent does.
 async fn push(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<()> {
     let [count, size] = numbers(order)?;
     let front = r#"{"type":"event","event":"agent","payload":""#;
@@ -171,7 +172,7 @@ async fn push(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<
     Ok(stream.flush().await?)
 }
 
-/// One frame, slowly; then when it began, in a frame of its own.
+/// Sends one frame slowly, and then the time when it began, in another frame.
 async fn drip(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<()> {
     let [pieces, size, pause] = numbers(order)?;
     let frame = frames::of_server(BINARY, &vec![b'x'; pieces * size]);
@@ -187,7 +188,7 @@ async fn drip(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<
     Ok(stream.flush().await?)
 }
 
-/// What an order has behind its word.
+/// The numbers after the keyword of an order.
 fn numbers<const COUNT: usize>(order: &[u8]) -> Fallible<[usize; COUNT]> {
     let order = std::str::from_utf8(order)?;
     let numbers = order.split(' ').skip(1).map(str::parse);

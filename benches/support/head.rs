@@ -1,5 +1,5 @@
-//! The opening handshake by hand (RFC 6455 section 4), with the header lines that a browser sends for the
-//! gateway's own page.
+//! A handwritten opening handshake (RFC 6455 section 4), with the header lines that a browser sends
+//! for the gateway's own page.
 
 use wstap::ws::handshake::accept_key;
 
@@ -7,12 +7,12 @@ use super::Fallible;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// What a client asks for.
+/// The kind of session that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// The WebSocket, and the dialect's handshake in it, which the gateway begins.
+    /// A WebSocket with the dialect's handshake, which the gateway begins.
     Session,
-    /// The WebSocket alone: the gateway says nothing by itself.
+    /// Only a WebSocket: the gateway sends nothing by itself.
     Bare,
 }
 
@@ -25,7 +25,7 @@ impl Path {
     }
 }
 
-/// The client's request: 500 bytes, as Chromium has them.
+/// The client's request: 500 bytes, like Chromium's.
 pub fn request(path: Path) -> String {
     let path = path.text();
     format!(
@@ -39,7 +39,7 @@ pub fn request(path: Path) -> String {
     )
 }
 
-/// Whether a request is a client's of ours, and not a proxy's own.
+/// Whether a request is from one of our clients, and not a proxy's own.
 pub fn is_ours(request: &[u8]) -> bool {
     String::from_utf8_lossy(request).contains(KEY)
 }
@@ -68,13 +68,13 @@ pub fn response(request: &[u8]) -> Fallible<String> {
     ))
 }
 
-/// How long the head at the front of `bytes` is; `None` while its end is not there.
+/// Length of the head at the front of `bytes`; `None` while it is incomplete.
 pub fn length(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some(at + 4)
 }
 
-/// Whether this is the answer that opens a WebSocket, else what it says.
+/// Fails unless this is the answer that opens a WebSocket; the error quotes its status line.
 pub fn check(head: &[u8]) -> Fallible<()> {
     if head.starts_with(b"HTTP/1.1 101 ") {
         return Ok(());

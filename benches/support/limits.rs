@@ -1,27 +1,27 @@
-//! A figure's limit as it is written down, and what a new measurement makes of it.
+//! A figure's stored limit, and its update after a new measurement.
 
 use serde::{Deserialize, Serialize};
 
-/// What was measured once, and what is allowed since.
+/// The stored measurement of a figure, and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Written {
     pub measured: f64,
     pub limit: f64,
 }
 
-/// What becomes of a limit when it is written anew.
+/// The effect of a new measurement on a stored limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
-    /// It is new, or tighter, or may be raised.
+    /// Store it: it is new, or tighter, or may be raised.
     Write(Written),
-    /// What was measured is within the present limit and no reason for a tighter one.
+    /// Keep the stored limit: the new value is within it and gives no tighter one.
     Keep,
-    /// It would have to be raised to this.
+    /// The limit would have to be raised to this.
     Loosen(Written),
 }
 
 impl Update {
-    /// `old` is what is written down, `new` what the measurement would make of it.
+    /// `old` is the stored limit, `new` the limit that follows from the measurement.
     pub fn of(old: Option<Written>, new: Written, may_loosen: bool) -> Self {
         match old {
             Some(old) if new.limit > old.limit && !may_loosen => {

@@ -1,9 +1,10 @@
-//! What the benches share: WebSocket frames, clients, the stand-in gateway, programs as processes, and
-//! the arithmetic of figures. A bench takes it in with `#[path = "../support/mod.rs"] mod support;`
-//! and calls [`play::play_if_asked`] first of all, because the gateway and the launcher of other
-//! programs are this same executable, started again.
+//! Code that the benches share: WebSocket frames, clients, the stand-in gateway, programs as
+//! processes, and the arithmetic of figures. A bench includes it with `#[path =
+//! "../support/mod.rs"] mod support;` and calls [`play::play_if_asked`] first of all, because the
+//! gateway and the launcher of other programs are this same executable, started again.
 //!
-//! A bench that fails ends with an error that says what and where; what it started ends with it.
+//! A bench that fails ends with an error that says what failed and where; the processes that it
+//! started end with it.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -31,7 +32,7 @@ pub mod slow;
 pub mod talk;
 pub mod tap;
 
-/// What went wrong, in words for whoever reads the table.
+/// An error as text for the reader of the table.
 pub type Failure = Box<dyn Error + Send + Sync>;
-/// What every step of a bench gives.
+/// The result of a step of a bench.
 pub type Fallible<T> = Result<T, Failure>;

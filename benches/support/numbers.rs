@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// The middle value; of an even count the upper one. `None` of nothing.
+/// The middle value; for an even count, the upper of the two. `None` without values.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// Times that were measured one by one, in order.
+/// Individually measured times, sorted.
 #[derive(Debug)]
 pub struct Pooled(Vec<Duration>);
 
@@ -22,7 +22,8 @@ impl Pooled {
         self.0.len()
     }
 
-    /// In microseconds: the smallest time that at least this share of all does not go over.
+    /// The quantile in microseconds: the smallest time that at least this share of all times does
+    /// not exceed.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let rank = (share * float(self.0.len())).ceil().max(1.0);
         #[expect(
@@ -40,7 +41,7 @@ pub fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// A count as a number to divide by.
+/// Converts a count to a float, for divisions.
 pub fn float(count: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^53")]
     let float = count as f64;

@@ -12,9 +12,10 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::role::MARK;
 use super::{Fallible, gateway, process};
 
-/// Plays the role that this process was started for and ends it; returns when there is none.
+/// Plays the role that this process was started for and exits; returns if there is no role.
 ///
-/// The bench's `own` roles are tried first: name and arguments, `None` for an unknown one.
+/// The bench's `own` roles are tried first: it gets name and arguments, and returns `None` for an
+/// unknown role.
 pub fn play_if_asked(own: impl FnOnce(&str, &[OsString]) -> Option<Fallible<()>>) {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     let [mark, name, rest @ ..] = args.as_slice() else {
@@ -46,7 +47,8 @@ fn play(name: &str, args: &[OsString]) -> Fallible<()> {
     }
 }
 
-/// On its core, with the limit of open files raised to the hard limit; it ends with the process that started it.
+/// Runs a program on a core, with the limit of open files raised to the hard limit; it ends with
+/// the process that started it.
 fn launch(core: usize, program: &OsStr, args: &[OsString]) -> Fallible<()> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
     process::pin_self(core)?;

@@ -1,4 +1,4 @@
-//! Programs at work: started on a core, measured with all their children, and always ended.
+//! Running programs: started on a core, measured with all their children, and always ended.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,13 +15,13 @@ use super::Fallible;
 use super::clock;
 use super::role::{self, Role};
 
-/// Envoy takes a few seconds.
+/// Time limit for a start; Envoy takes a few seconds.
 const START: Duration = Duration::from_secs(20);
-/// After this it is not asked any more.
+/// Time for a program to end by itself; after this it is killed.
 const END: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A program at work. Ended when dropped, with its children.
+/// A running program. Ended when dropped, with its children.
 pub struct Running {
     name: String,
     child: Child,
@@ -30,7 +30,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it on this core. What it prints goes into files of the folder.
+    /// Starts it on this core. Its output goes into files of the folder.
     pub fn start(name: &str, command: &Command, folder: &Path, core: usize) -> Fallible<Self> {
         let (stdout, stderr) = (
             folder.join(format!("{name}.out")),
@@ -64,12 +64,12 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until it accepts connections there.
+    /// Waits until it accepts connections at `addr`.
     pub fn wait_until_it_listens(&mut self, addr: SocketAddr) -> Fallible<()> {
         self.wait("listens", || TcpStream::connect(addr).is_ok())
     }
 
-    /// Waits for the first line of what it prints.
+    /// Waits for the first line of its output.
     pub fn first_line(&self) -> Fallible<String> {
         let deadline = Instant::now() + START;
         loop {
@@ -100,7 +100,7 @@ impl Running {
         Ok(())
     }
 
-    /// The last line of what it complained of.
+    /// The last line of its error output.
     fn complaint(&self) -> String {
         let text = fs::read_to_string(&self.stderr).unwrap_or_default();
         let line = text.lines().rfind(|line| !line.trim().is_empty());
@@ -111,7 +111,7 @@ impl Running {
             .collect()
     }
 
-    /// CPU time so far of all its processes: of all their threads, also those that have ended, and of
+    /// CPU time so far of all its processes: of all their threads, including ended ones, and of
     /// children that have ended.
     pub fn cpu(&self) -> Fallible<Duration> {
         let mut all = Duration::ZERO;
@@ -119,7 +119,7 @@ impl Running {
             let text = fs::read_to_string(format!("/proc/{id}/stat"));
             match (clock::of_process(id), text) {
                 (Ok(own), Ok(text)) => all += own + of_ended_children(&text)?,
-                // It ended meanwhile: then its parent has its time.
+                // This process ended meanwhile: its time is counted with its parent.
                 _ if id != self.id() => {}
                 (Err(error), _) => return Err(error),
                 (_, Err(error)) => return Err(error.into()),
@@ -140,7 +140,7 @@ impl Running {
         Ok(all)
     }
 
-    /// Moves all of it to a core.
+    /// Moves all its threads to a core.
     pub fn pin(&self, core: usize) -> Fallible<()> {
         for task in self.tasks()? {
             let id = task.file_name().and_then(|name| name.to_str());
@@ -173,7 +173,7 @@ impl Running {
         Ok(true)
     }
 
-    /// Itself and all that descends from it.
+    /// The process and all its descendants.
     pub fn tree(&self) -> Fallible<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
@@ -230,7 +230,7 @@ impl Drop for Running {
 
 /// A field of `/proc/PID/stat`, by its number in `man 5 proc`.
 fn field(stat: &str, number: usize) -> Option<&str> {
-    // The second one, a name in brackets, may hold anything.
+    // The second field, a name in brackets, may contain anything.
     let (_, behind) = stat.rsplit_once(") ")?;
     behind.split_whitespace().nth(number - 3)
 }
@@ -245,7 +245,7 @@ pub fn of_ended_children(stat: &str) -> Fallible<Duration> {
     Ok(Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second())?)
 }
 
-/// A process that is gone needs none.
+/// Sends a signal; a process that is gone needs none.
 fn signal(id: u32, signal: Signal) {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
     if let Some(id) = id {
@@ -253,7 +253,7 @@ fn signal(id: u32, signal: Signal) {
     }
 }
 
-/// Moves the calling thread, and whatever it starts from now on.
+/// Moves the calling thread, and all that it starts from now on, to a core.
 pub fn pin_self(core: usize) -> Fallible<()> {
     pin(None, core)
 }
@@ -268,8 +268,8 @@ fn pin(task: Option<Pid>, core: usize) -> Fallible<()> {
     }
 }
 
-/// Two cores of this process: for what is measured, and for what is around it. On a machine with one
-/// they are the same.
+/// Two cores of this process: one for the measured program, one for everything else. On a machine
+/// with one core they are the same.
 pub fn cores() -> Fallible<(usize, usize)> {
     let set = sched_getaffinity(None)?;
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
@@ -277,13 +277,13 @@ pub fn cores() -> Fallible<(usize, usize)> {
     Ok((first, cores.next().unwrap_or(first)))
 }
 
-/// A port of loopback where nobody listens, for a program that has to be told its port. Somebody may
-/// take it before the program does.
+/// A free loopback port, for a program that needs a fixed port. Another process may take the port
+/// before the program does.
 pub fn free_port() -> Fallible<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// Lets this process open as many files as the hard limit allows, and says how many.
+/// Raises this process's limit of open files to the hard limit, and returns it.
 pub fn raise_files() -> Fallible<usize> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -1,17 +1,17 @@
-//! The other parts that this executable plays when it is started again.
+//! The other roles of this executable when it is started again.
 
 use std::env;
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// What follows this argument is a role.
+/// The argument before a role.
 pub const MARK: &str = "--role";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// [`gateway`](super::gateway), with the certificate's folder and its address.
     Gateway,
-    /// Becomes another program: core, program, arguments.
+    /// Becomes another program; takes core, program, arguments.
     Launch,
 }
 
@@ -24,12 +24,13 @@ impl Role {
     }
 }
 
-/// This executable in a role.
+/// The command for this executable in a role.
 pub fn command<S: AsRef<OsStr>>(role: Role, args: impl IntoIterator<Item = S>) -> Command {
     custom(role.name(), args)
 }
 
-/// This executable in a role of the bench's own (see [`play_if_asked`](super::play::play_if_asked)).
+/// The command for this executable in one of the bench's own roles (see
+/// [`play_if_asked`](super::play::play_if_asked)).
 pub fn custom<S: AsRef<OsStr>>(role: &str, args: impl IntoIterator<Item = S>) -> Command {
     let this = env::current_exe().expect("the path of this executable");
     let mut command = Command::new(this);

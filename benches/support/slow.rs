@@ -1,6 +1,7 @@
-//! One frame in slow pieces: when does the other side get the first of them?
+//! Sends one frame in slow pieces and measures when the other side gets the first of them.
 //!
-//! The client here, the gateway in its own process: each says what it saw on the clock that they share.
+//! The client runs here, the gateway in its own process: each reports times of the clock that they
+//! share.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::client::Client;
 use super::frames::{self, BINARY, TEXT};
 use super::{Fallible, clock, order};
 
-/// Which way the frame goes.
+/// Direction of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     ToGateway,
@@ -20,7 +21,7 @@ impl Way {
     pub const BOTH: [Self; 2] = [Self::ToGateway, Self::ToClient];
 }
 
-/// How it is cut up.
+/// How the frame is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Pieces {
     pub count: usize,
@@ -28,7 +29,7 @@ pub struct Pieces {
     pub pause: Duration,
 }
 
-/// From before the first piece is written until its first byte is read at the other end.
+/// Time from before the first piece is written until its first byte is read at the other end.
 pub fn first_piece(client: &mut Client, way: Way, pieces: Pieces) -> Fallible<Duration> {
     let (began, came) = match way {
         Way::ToGateway => {
@@ -54,12 +55,12 @@ pub fn first_piece(client: &mut Client, way: Way, pieces: Pieces) -> Fallible<Du
     took.ok_or_else(|| "a frame came before it was sent".into())
 }
 
-/// The frame in which the gateway tells a time.
+/// The frame in which the gateway reports a time.
 pub fn tell(time: Duration) -> Vec<u8> {
     frames::of_server(TEXT, time.as_nanos().to_string().as_bytes())
 }
 
-/// The time that the gateway tells, after whatever else it sends.
+/// The time that the gateway reports; other frames before it are skipped.
 fn told(client: &mut Client, mut bytes: Vec<u8>) -> Fallible<Duration> {
     loop {
         while let Some(frame) = frames::first(&mut bytes)? {

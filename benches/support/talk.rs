@@ -1,13 +1,14 @@
-//! What is said in a bench: the handshake of `openclaw`, requests of a given size and their answers.
+//! The messages of a bench: the handshake of `openclaw`, requests of a given size and their
+//! answers.
 //!
-//! The handshake has the fields and the lengths of a real one (gateway 2026.9.6 and its own page in a
-//! browser); names and secrets in it are nobody's.
+//! The handshake has the fields and the lengths of a real one (gateway 2026.9.6 and its own page in
+//! a browser); its names and secrets are invented.
 
 use std::sync::LazyLock;
 
 use super::frames::{self, TEXT};
 
-/// What the gateway says first: 164 bytes.
+/// The gateway's first message: 164 bytes.
 pub const CHALLENGE: &str = r#"{"type":"event","event":"connect.challenge","payload":{"nonce":"2c6a3f5e-11aa-4c1b-8a45-0123456789ab","ts":1795281219623,"capabilities":["model-catalog-snapshot"]}}"#;
 
 /// The client's first message: 1.3 KiB.
@@ -31,7 +32,8 @@ pub const CONNECT: &str = concat!(
     r#""locale":"en-US"}}"#,
 );
 
-/// The gateway's answer to it: 15.5 KiB, of which three quarters are names of methods and events.
+/// The gateway's answer to [`CONNECT`]: 15.5 KiB, of which three quarters are names of methods and
+/// events.
 pub static HELLO: LazyLock<String> = LazyLock::new(|| {
     let (methods, events, capabilities) = (names(466), names(64), names(21));
     format!(
@@ -88,23 +90,23 @@ const HELLO_BACK: &str = concat!(
     r#""hasMultipleSessionSharingIdentities":false}}}"#,
 );
 
-/// So many names as methods and events have them: 18 characters each.
+/// `count` names like those of methods and events: 18 characters each.
 fn names(count: usize) -> String {
     let name = |number| format!(r#""area{:02}.resource{number:03}""#, number % 40);
     (0..count).map(name).collect::<Vec<_>>().join(",")
 }
 
-/// How a request begins; the gateway answers with the same text and `res` in it.
+/// The front of a request; the gateway answers with the same text, with `res` in it.
 const FRONT: &str = r#"{"type":"req","id":"2:2c6a3f5e-11aa-4c1b-8a45-000000000000","method":"bench.echo","params":{"x":""#;
-/// Where the counting digits of the id are, and what is behind it.
+/// Position of the counter digits in the id, and the text after the id.
 const DIGITS_AT: usize = 50;
 const ID_END: usize = 59;
 const BACK: &str = r#""}}"#;
 
 /// Makes the client's frames of one size.
 ///
-/// Requests with an id of their own each, so that the dialect has its real work. What is too short for
-/// a request is a text that says nothing.
+/// Each is a request with a different id, so that the dialect does its real work. A size too small
+/// for a request gives a text without meaning.
 #[derive(Clone, Debug)]
 pub struct Messages {
     frame: Vec<u8>,
@@ -127,7 +129,7 @@ impl Messages {
         }
     }
 
-    /// The next message, as it goes on the wire.
+    /// The next message, in its wire form.
     pub fn next(&mut self) -> &[u8] {
         if self.is_request {
             self.next = (self.next + 1) % 100_000_000;
@@ -138,8 +140,8 @@ impl Messages {
     }
 }
 
-/// Turns a message of the client into the gateway's answer, in place and as long, so that a message
-/// has one size both ways.
+/// Turns a message of the client into the gateway's answer, in place and with the same length, so
+/// that a message has one size both ways.
 pub fn answer(payload: &mut [u8]) -> &[u8] {
     const KIND: &[u8] = br#"{"type":"req""#;
     const ASKED: &[u8] = br#","method":"bench.echo","params":{"x":""#;

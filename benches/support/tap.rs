@@ -1,4 +1,4 @@
-//! The tap as people run it: the built program with `serve` and a configuration.
+//! The tap as users run it: the built program with `serve` and a configuration.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,14 +10,14 @@ use super::Fallible;
 use super::certs::Certificate;
 use super::process::{Running, free_port};
 
-/// The program: that of `WSTAP_PROGRAM`, else the one that was built with this bench. The latter has
-/// what the tests' libraries switch on in ours, such as a clock that can be stopped: `make shipped`
-/// builds what people run.
+/// The program of `WSTAP_PROGRAM`, or else the one that was built with this bench. The latter has
+/// library features that the tests' dependencies enable, such as a clock that can be stopped; `make
+/// shipped` builds the program that users run.
 pub fn program() -> OsString {
     std::env::var_os("WSTAP_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wstap").into())
 }
 
-/// How it is set up. The default is what the figures are about: TLS with clients, the dialect, records.
+/// The setup of the tap. The figures use the default: TLS with clients, the dialect, records.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub name: &'static str,
@@ -26,9 +26,9 @@ pub struct Setup {
     pub records: bool,
     /// The gateway is reached with TLS.
     pub tls_to_gateway: bool,
-    /// A program that runs it, with its arguments: valgrind, strace.
+    /// A program to run the tap under, with its arguments: valgrind, strace.
     pub under: Vec<OsString>,
-    /// More of its configuration: top-level keys, a line each.
+    /// More configuration: top-level keys, one per line.
     pub more: &'static str,
 }
 
@@ -47,7 +47,8 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Starts it in front of this gateway, with files in the folder, and says where it listens.
+    /// Starts the tap in front of this gateway, with files in the folder, and returns where it
+    /// listens.
     pub fn start(
         &self,
         folder: &Path,

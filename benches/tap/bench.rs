@@ -1,4 +1,4 @@
-//! What all figures have in common: the gateway, the proxies in front of it, and the report.
+//! The parts that all figures share: the gateway, the proxies in front of it, and the report.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,11 +16,11 @@ use crate::support::process::{self, Running};
 use crate::support::tap::{Setup, program};
 use crate::whole::WholeMessages;
 
-/// A way from a client to the gateway.
+/// A path from a client to the gateway.
 pub struct Target {
     pub name: &'static str,
     pub door: Door,
-    /// `None` of the direct way: there is the gateway alone.
+    /// `None` for the direct path, which has only the gateway.
     pub process: Option<Running>,
 }
 
@@ -33,7 +33,8 @@ impl Target {
         }
     }
 
-    /// CPU time so far of what terminates TLS for the client: the proxy, or the gateway itself.
+    /// CPU time so far of the process that terminates TLS for the client: the proxy, or the gateway
+    /// itself.
     pub fn cpu(&self, stage: &Stage) -> Fallible<Duration> {
         self.process
             .as_ref()
@@ -46,7 +47,7 @@ impl Target {
 pub struct Bench {
     pub plan: Plan,
     pub stage: Stage,
-    /// At work, the direct way first and the tap second.
+    /// Running targets, the direct path first and the tap second.
     pub targets: Vec<Target>,
     pub proxies: Vec<Box<dyn Proxy>>,
     pub report: Report,
@@ -94,7 +95,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// A peer that does not start is told of and left out; without the tap there is no bench.
+    /// A peer that does not start is left out, with a note; without the tap there is no bench.
     fn start(&mut self, proxy: Box<dyn Proxy>) -> Fallible<()> {
         let name = proxy.name();
         match proxy.start(&self.stage, self.stage.gateway.plain) {
@@ -114,14 +115,14 @@ impl Bench {
         }
     }
 
-    /// Everything on one core: a message's way is then what the code costs, and not what it costs to wake
-    /// another core.
+    /// Moves everything to one core: the time of a message is then the cost of the code, without
+    /// the cost of waking another core.
     pub fn together(&self) -> Fallible<()> {
         process::pin_self(self.stage.core)?;
         self.stage.gateway.process.pin(self.stage.core)
     }
 
-    /// The proxy alone on its core.
+    /// Leaves each proxy alone on its core.
     pub fn apart(&self) -> Fallible<()> {
         process::pin_self(self.stage.other_core)?;
         self.stage.gateway.process.pin(self.stage.other_core)
@@ -161,7 +162,7 @@ impl Proxy for Setup {
     }
 }
 
-/// The targets of a round: all of them, each round another one first.
+/// The targets of a round: all of them, with a different one first in each round.
 pub fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (turn + round) % count.max(1))
 }

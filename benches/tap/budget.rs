@@ -1,22 +1,22 @@
-//! What the tap must not cost, as ratios within one run.
+//! Upper limits on the cost of the tap, as ratios within one run.
 
 use std::fmt::Write;
 
 use crate::report::{DIRECT, Report, TAP, figure};
 use crate::{buffering, cost, handshakes, idle, latency};
 
-/// What a figure of the tap is held against.
+/// The reference that a figure of the tap is compared with.
 #[derive(Clone, Copy, Debug)]
 enum Against {
     /// This share of the best peer's.
     BestPeer(f64),
-    /// So much more than direct.
+    /// At most this much more than the direct figure.
     Direct(f64),
-    /// A number.
+    /// A fixed number.
     Fixed(f64),
 }
 
-/// A budget and what was found.
+/// A budget and the measured figure.
 #[derive(Clone, Debug)]
 pub struct Checked {
     what: String,
@@ -33,7 +33,7 @@ impl Checked {
     }
 }
 
-/// All budgets against the figures of a run.
+/// Compares all budgets with the figures of a run.
 pub fn check(report: &Report) -> Vec<Checked> {
     let added = |size| latency::label(size, "added p50");
     [
@@ -106,7 +106,7 @@ fn one(report: &Report, group: &str, label: &str, against: Against) -> Checked {
     }
 }
 
-/// One line a budget.
+/// A table with one line per budget.
 pub fn table(checked: &[Checked]) -> String {
     let mut text = "\n| budget | wstap | limit | | |\n|---|--:|--:|---|---|\n".to_owned();
     for one in checked {

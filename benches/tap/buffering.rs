@@ -1,5 +1,6 @@
-//! One frame in slow pieces: when does the other side get the first of them? A proxy that streams passes
-//! a piece on as it comes; one that wants the whole frame or message first keeps it for all the pauses.
+//! Sends one frame in slow pieces and measures when the other side gets the first of them. A proxy
+//! that streams passes a piece on as it comes; one that waits for the whole frame or message holds
+//! it for all the pauses.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub const GROUP: &str = "frame buffering: µs until the first piece of a frame a
 const PIECES: usize = 4;
 const PIECE: usize = 1024;
 
-/// The row of a direction, as budgets name it.
+/// The row of a direction, under the name that budgets use.
 pub const TO_GATEWAY: &str = "to the gateway: p50";
 pub const TO_CLIENT: &str = "to the client: p50";
 

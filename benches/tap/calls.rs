@@ -58,7 +58,7 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
-/// Lets the tracer see so many round trips and nothing else.
+/// Traces only these round trips.
 fn count(
     process: &Running,
     door: &Door,

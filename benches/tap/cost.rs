@@ -1,5 +1,5 @@
-//! CPU time of the proxy for each message, the proxy alone on its core. Of the direct way it is what the
-//! gateway itself spends, TLS included: a proxy cannot come much below that.
+//! CPU time of the proxy for each message, with the proxy alone on its core. For the direct path it
+//! is the time of the gateway itself, including TLS: a proxy cannot get much below that.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub const BULK: &str = "64 KiB at full speed: CPU s a GB";
 
 const KIB: usize = 1024;
 
-/// What is done in a turn, and how its CPU time becomes a figure.
+/// The work of a turn, and how its CPU time becomes a figure.
 #[derive(Clone, Copy)]
 enum Work {
     FullSpeed,
@@ -28,7 +28,7 @@ enum Work {
 impl Work {
     const ALL: [Self; 3] = [Self::FullSpeed, Self::FixedRate, Self::Bulk];
 
-    /// The rows: what one costs, how many there were, and how busy the proxy was.
+    /// The rows: the cost of one, the number per second, and how busy the proxy was.
     fn labels(self) -> [&'static str; 3] {
         match self {
             Self::FullSpeed => [
@@ -63,7 +63,7 @@ impl Work {
         let bytes = float(2 * 64 * KIB);
         let (each, rate) = match self {
             Self::FullSpeed | Self::FixedRate => (spent.micros, spent.a_second),
-            // Seconds of 10^9 bytes.
+            // Seconds per 10^9 bytes.
             Self::Bulk => (
                 spent.micros / 1e6 * 1e9 / bytes,
                 spent.a_second * bytes / 1e6,
@@ -114,18 +114,18 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
-/// What a turn of some work took of a proxy.
+/// The CPU usage of a proxy in one turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
-    /// CPU time for each of the things that were done.
+    /// CPU time per item of work.
     pub micros: f64,
-    /// How many of them were done in a second.
+    /// Items per second.
     pub a_second: f64,
-    /// CPU time to the time that passed: 1 is a whole core.
+    /// Ratio of CPU time to elapsed time: 1 is a whole core.
     pub share: f64,
 }
 
-/// What the target spends on work that says how many things it did.
+/// Measures the target's CPU usage during `work`, which returns the number of items that it did.
 pub fn spent(
     stage: &Stage,
     target: &Target,

@@ -30,7 +30,7 @@ impl Figure {
         Self::Settings,
     ];
 
-    /// As `--only` has it.
+    /// The name that `--only` uses.
     pub fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())

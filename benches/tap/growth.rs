@@ -1,5 +1,5 @@
-//! How the figures grow with the number of open sessions: one more of them that is measured, and all of
-//! them.
+//! Growth of the figures with the number of open sessions: measured in one additional session, and
+//! in all of them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,14 +28,14 @@ const FIGURES: [&str; 5] = [
 ];
 
 const SIZE: usize = 1024;
-/// Messages a second of all the others together.
+/// Messages a second of all other sessions together.
 const LITTLE: usize = 100;
-/// Trips between two looks at the clock.
+/// Round trips between two reads of the clock.
 const TRIPS: usize = 10;
-/// Above this a client holds the sessions of one target at a time.
+/// Above this number of sessions, a client holds those of only one target at a time.
 const ALL_AT_ONCE: usize = 1_000;
 
-/// A target with its sessions, and what was found.
+/// A target with its sessions, and the measurements.
 struct Lane {
     target: Target,
     crowd: Crowd,
@@ -43,18 +43,18 @@ struct Lane {
     kib: Option<f64>,
     cpu: Vec<f64>,
     trips: Vec<Duration>,
-    /// To the gateway and to the client.
+    /// Times to the gateway and to the client.
     slow: [Vec<Duration>; 2],
 }
 
-/// A target's name, and its lane as long as nothing fails.
+/// A target's name, and its lane unless something failed.
 type Named = (&'static str, Fallible<Lane>);
 
 pub fn measure(bench: &mut Bench) -> Fallible<()> {
     let mut found = Vec::new();
     for wanted in bench.plan.growth.clone() {
         let sessions = within(bench, wanted);
-        // The direct way, and proxies of their own: memory is counted from the start.
+        // The direct path and newly started proxies: memory is counted from the start.
         let mut ways = vec![None];
         let proxies = bench.proxies.iter().enumerate();
         ways.extend(proxies.filter_map(|(at, one)| (one.name() != WHOLE).then_some(Some(at))));
@@ -85,7 +85,7 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
-/// All figures of these ways, in turns.
+/// Measures all figures of these paths, in turns.
 fn some(bench: &Bench, ways: &[Option<usize>], sessions: usize) -> Fallible<Vec<Named>> {
     bench.apart()?;
     let open = |way: &Option<usize>| match way {
@@ -135,7 +135,7 @@ impl Lane {
             }
         };
         let pss = || target.process.as_ref().map(Running::pss).transpose();
-        // The first session makes what all of them need.
+        // The first session allocates what all of them share.
         drop(Crowd::gather(&target.door, 1)?);
         let before = pss()?;
         let crowd = Crowd::gather(&target.door, sessions)?;
@@ -152,7 +152,7 @@ impl Lane {
         })
     }
 
-    /// All sessions talk.
+    /// All sessions exchange messages.
     fn storm(&mut self, bench: &Bench) -> Fallible<()> {
         let crowd = &mut self.crowd;
         let work = || crowd.storm(SIZE, 1, bench.plan.storm);
@@ -161,7 +161,7 @@ impl Lane {
         Ok(())
     }
 
-    /// One talks, the others hardly do.
+    /// One session exchanges messages, the others only a few.
     fn echo(&mut self, time: Duration) -> Fallible<()> {
         let (crowd, client) = (&mut self.crowd, &mut self.client);
         let mut messages = Messages::new(32);

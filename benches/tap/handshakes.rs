@@ -1,5 +1,5 @@
-//! TLS and the upgrade, with and without the dialect's handshake: how many a second, and what each costs the
-//! proxy. Every session is closed in order before its lane opens the next.
+//! TLS and the upgrade, with and without the dialect's handshake: the rate, and the proxy's cost of
+//! each. Every session is closed in order before its lane opens the next.
 
 use rustls::client::Resumption;
 
@@ -15,15 +15,15 @@ pub const GROUP: &str = "handshakes: TLS, upgrade, close";
 pub const FULL: &str = "full: CPU µs each";
 pub const RESUMED: &str = "resumed: CPU µs each";
 
-/// Enough to keep the proxy at work while clients reckon.
+/// Enough to keep the proxy busy while clients compute.
 const LANES: usize = 8;
 
-/// What a lane does over and over.
+/// The handshake that a lane repeats.
 #[derive(Clone, Copy)]
 struct Kind {
     resume: bool,
     path: Path,
-    /// The rows: CPU time of each, and how many a second.
+    /// The rows: CPU time of each, and the number a second.
     labels: (&'static str, &'static str),
 }
 

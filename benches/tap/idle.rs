@@ -1,4 +1,4 @@
-//! Memory of sessions that do nothing: new ones, and such as have carried a message.
+//! Memory of idle sessions: new ones, and those that have carried a message.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::support::numbers::float;
 pub const GROUP: &str = "idle sessions: KiB each (PSS)";
 
 const MESSAGE: usize = 16 * 1024;
-/// Files of a proxy that are no sessions', at most.
+/// Maximum number of a proxy's files that do not belong to sessions.
 const OTHER_FILES: usize = 200;
 
 pub fn fresh(sessions: usize) -> String {
@@ -52,7 +52,7 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
-/// As many as are wanted, or as a proxy may have with two files each.
+/// The wanted number of sessions, or as many as a proxy can hold with two files each.
 pub fn within(bench: &mut Bench, wanted: usize) -> usize {
     let most = bench.files.saturating_sub(OTHER_FILES) / 2;
     if wanted > most {
@@ -64,7 +64,8 @@ pub fn within(bench: &mut Bench, wanted: usize) -> usize {
     wanted.min(most)
 }
 
-/// What a session takes, new and after a message. A proxy of its own: what an earlier figure left in its memory is not a session's.
+/// Memory per session, new and after a message. Uses a new process of the proxy, because memory
+/// left by earlier figures does not belong to a session.
 pub fn one(
     stage: &Stage,
     proxy: &dyn Proxy,
@@ -72,7 +73,7 @@ pub fn one(
     sessions: usize,
 ) -> Fallible<(f64, f64)> {
     let (process, door) = proxy.start(stage, gateway)?;
-    // The first session makes what all of them need.
+    // The first session allocates what all of them share.
     drop(Crowd::gather(&door, 1)?);
     let before = process.pss()?;
     let mut crowd = Crowd::gather(&door, sessions)?;

@@ -1,4 +1,4 @@
-//! Echo round trips, everything on one core, one session each through every target in turns.
+//! Echo round trips with everything on one core, in one session through each target, in turns.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::talk::Messages;
 
 pub const GROUP: &str = "latency, µs";
 
-/// With fewer, the p99 is the slowest or the second slowest of them: chance.
+/// With fewer samples the p99 is the slowest or second slowest one, which is chance.
 const ENOUGH_FOR_P99: usize = 300;
 
 /// The rows of one size.
@@ -79,7 +79,7 @@ fn one_size(bench: &Bench, trips: Trips) -> Vec<(&'static str, Times)> {
         .map(|target| {
             let mut client = Client::greet(&target.door)?;
             let mut messages = Messages::new(size);
-            // The first message makes buffers grow and windows open.
+            // The first messages make buffers grow and windows open.
             client.trips(&mut messages, a_turn.min(20))?;
             Ok((client, messages, Vec::new()))
         })
@@ -88,7 +88,7 @@ fn one_size(bench: &Bench, trips: Trips) -> Vec<(&'static str, Times)> {
         for turn in turns(targets.len(), round) {
             let lane = &mut lanes[turn];
             if let Ok((client, messages, times)) = lane {
-                // The first one finds the caches full of another proxy.
+                // At the first trip the caches are full of another proxy's data.
                 let first = client.trips(messages, 1);
                 match first.and_then(|_| client.trips(messages, a_turn)) {
                     Ok(more) => times.extend(more),

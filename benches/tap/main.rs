@@ -1,5 +1,5 @@
-//! The tap as a process, against clients that come straight and, with `--peers`, against every other
-//! proxy that is installed. `benches/README.md` says what each figure means.
+//! Compares the tap as a process with direct connections and, with `--peers`, with every other
+//! installed proxy. `benches/README.md` explains each figure.
 //!
 //! `cargo bench --bench tap -- [short|full] [--peers] [--check] [--write FILE]`
 #![allow(
@@ -49,7 +49,7 @@ use crate::support::{Fallible, play};
 #[derive(Debug, Parser)]
 #[command(name = "tap")]
 struct Args {
-    /// How long it may take: a few minutes, or what a quiet hour is for.
+    /// How long it may take: a few minutes, or up to an hour on a quiet machine.
     #[arg(value_enum, default_value_t)]
     length: Length,
     /// Every installed peer too: nginx, HAProxy, Envoy, Caddy.
@@ -67,17 +67,17 @@ struct Args {
     /// Puts the table between the two marks of this page.
     #[arg(long, value_name = "PAGE", num_args = 0..=1, default_missing_value = PAGE)]
     write: Option<PathBuf>,
-    /// What `cargo bench` adds.
+    /// Added by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Where the table of the last run is shown.
+/// The page that shows the table of the last run.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
 fn main() -> ExitCode {
     play::play_if_asked(whole::play_if_asked);
-    // `cargo test` runs benches too, without this.
+    // `cargo test` runs benches too, without `--bench`.
     if !std::env::args().any(|arg| arg == "--bench") {
         return tests::run();
     }
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all was as it should be.
+/// Returns whether all checks passed.
 fn run(args: &Args) -> Fallible<bool> {
     let (began, mut took) = (Instant::now(), Vec::new());
     let mut bench = Bench::set_up(Plan::of(args.length), args.peers)?;

@@ -1,6 +1,6 @@
 //! The other proxies, each with one thread, TLS 1.3, the WebSocket settings of its manual, and an access
-//! log in a file. Their configurations stand beside this file, as one would write them, with `@NAME@`
-//! where a run has its own.
+//! log in a file. Their configurations are beside this file, in their usual form, with `@NAME@` for
+//! values of a run.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,15 +11,15 @@ use crate::support::Fallible;
 use crate::support::client::Door;
 use crate::support::process::{Running, free_port};
 
-/// What is particular of one.
+/// The facts specific to one proxy.
 struct Kind {
     name: &'static str,
     program: &'static str,
     version: &'static str,
-    /// Its configuration's file, and what stands in it.
+    /// The name of its configuration file, and the content.
     file: &'static str,
     template: &'static str,
-    /// The arguments that make it take that, in the file's folder.
+    /// The arguments that make it use this file, in the file's folder.
     args: &'static [&'static str],
 }
 
@@ -66,12 +66,12 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// All that there should be.
+/// The names of all known proxies.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// One that is installed.
+/// An installed proxy.
 struct Peer {
     program: Program,
     kind: &'static Kind,
@@ -79,7 +79,7 @@ struct Peer {
     files: usize,
 }
 
-/// All that are installed, and why another one is not there.
+/// All installed proxies, and the reason for each one that is missing.
 pub fn all(files: usize) -> Vec<Result<Box<dyn Proxy>, String>> {
     let find = |kind: &'static Kind| match Program::find(kind.program) {
         Some(program) => Ok(Box::new(Peer {
@@ -118,7 +118,7 @@ impl Proxy for Peer {
             ("@GATEWAY@", gateway.to_string()),
             ("@GATEWAY_PORT@", gateway.port().to_string()),
             ("@FILES@", self.files.to_string()),
-            // A session has two files, and a proxy keeps some for itself.
+            // A session takes two files, and a proxy needs some for itself.
             (
                 "@SESSIONS@",
                 (self.files.saturating_sub(100) / 2).to_string(),
@@ -130,7 +130,7 @@ impl Proxy for Peer {
         }
         fs::write(folder.join(self.kind.file), config)?;
         let mut command = self.program.command();
-        // Caddy's: one thread, and its files here.
+        // For Caddy: one thread, and its files in this folder.
         command.args(self.kind.args).env("GOMAXPROCS", "1");
         for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env(variable, &folder);

@@ -1,4 +1,4 @@
-//! How much is measured: what fits into a few minutes, and what needs a quiet hour.
+//! How much is measured: a plan for a few minutes, and one for an hour on a quiet machine.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub enum Length {
     Short,
     /// Everything: ten thousand sessions, and the tap's other settings.
     Full,
-    /// Seconds, and figures that say nothing: whether the bench works at all.
+    /// A few seconds, only to test the bench itself; the figures mean nothing.
     Smoke,
 }
 
@@ -40,21 +40,21 @@ pub struct Plan {
     pub rounds: usize,
     /// Echoed messages.
     pub trips: Vec<Trips>,
-    /// One turn of full speed.
+    /// Duration of one turn at full speed.
     pub storm: Duration,
     /// Round trips whose system calls are counted.
     pub calls: usize,
-    /// Frames that are sent in pieces, each way.
+    /// Number of frames that are sent in pieces, each way.
     pub frames: usize,
-    /// Between two pieces.
+    /// Pause between two pieces.
     pub pause: Duration,
-    /// Sessions that do nothing.
+    /// Numbers of idle sessions.
     pub idle: Vec<usize>,
-    /// Open sessions.
+    /// Numbers of open sessions for the growth figures.
     pub growth: Vec<usize>,
-    /// Sessions that talk through the tap with its other settings.
+    /// Numbers of active sessions through the tap with other settings.
     pub settings: Vec<usize>,
-    /// Sessions that do nothing in these.
+    /// Number of idle sessions for each of these settings.
     pub settings_idle: usize,
 }
 

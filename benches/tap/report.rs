@@ -1,5 +1,5 @@
-//! The table of a run: a row for each figure, a column for each target, and what the tap's figure is to
-//! the direct one and to the best peer's.
+//! The table of a run: a row for each figure, a column for each target, and the ratios of the tap's
+//! figure to the direct one and to the best peer's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use crate::support::Fallible;
 
 pub const DIRECT: &str = "direct";
 pub const TAP: &str = "wstap";
-/// A relay that takes whole messages: no peer, but what a buffering proxy looks like.
+/// A relay that takes whole messages: not a peer, but a model of a buffering proxy.
 pub const WHOLE: &str = "whole messages";
 
-/// What is around the table in a page.
+/// Marker before the table in a page.
 const BEGIN: &str = "<!-- bench: the table begins -->";
 const END: &str = "<!-- bench: the table ends -->";
 
@@ -22,15 +22,15 @@ const END: &str = "<!-- bench: the table ends -->";
 pub enum Better {
     Less,
     More,
-    /// It only tells how to read others: there is no best and no ratio.
+    /// The figure only helps to read others: it has no best and no ratio.
     Neither,
 }
 
-/// What was found for one target.
+/// The result for one target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Value(f64),
-    /// The number of the note that says why there is none.
+    /// No figure; the number of the note with the reason.
     Failed(usize),
 }
 
@@ -51,7 +51,7 @@ impl Row {
         }
     }
 
-    /// The best of the peers, and whose it is.
+    /// The best peer's name and figure.
     pub fn best_peer(&self) -> Option<(&str, f64)> {
         let peers = self.cells.iter().filter_map(|(name, cell)| match cell {
             Cell::Value(value) if ![DIRECT, TAP, WHOLE].contains(&name.as_str()) => {
@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-/// All that a run found.
+/// All results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     columns: Vec<String>,
@@ -75,7 +75,7 @@ pub struct Report {
     notes: Vec<String>,
     /// Versions and the machine.
     facts: Vec<(String, String)>,
-    /// The peers that a budget is held against.
+    /// The peers that budgets refer to.
     expected: Vec<String>,
 }
 
@@ -84,8 +84,8 @@ impl Report {
         self.columns.push(target.to_owned());
     }
 
-    /// A peer that must have a figure wherever the best one counts: the best of those that happen to be
-    /// there would be no measure.
+    /// Requires a figure of this peer wherever the best one counts: the best of those that happen
+    /// to be installed would be no measure.
     pub fn expect(&mut self, peer: &str) {
         self.expected.push(peer.to_owned());
     }
@@ -100,7 +100,7 @@ impl Report {
         self.facts.push((name.to_owned(), text.into()));
     }
 
-    /// Adds a note, once, and says its number.
+    /// Adds a note once, and returns its number.
     pub fn note(&mut self, text: impl Into<String>) -> usize {
         let text = text.into();
         if let Some(at) = self.notes.iter().position(|note| *note == text) {
@@ -126,12 +126,12 @@ impl Report {
         self.rows[place].cells.insert(target.to_owned(), cell);
     }
 
-    /// Shows a row also where no target has a figure that would mean something.
+    /// Shows a row even if no target has a meaningful figure for it.
     pub fn leave_open(&mut self, group: &'static str, label: &str) {
         self.place(group, label, Better::Less);
     }
 
-    /// Where a row is; it is made when there is none.
+    /// The index of a row, which is added if it does not exist.
     fn place(&mut self, group: &'static str, label: &str, better: Better) -> usize {
         let mut rows = self.rows.iter();
         let place = rows.position(|row| row.group == group && row.label == label);
@@ -176,7 +176,7 @@ impl fmt::Display for Report {
                     None => write!(f, " – |")?,
                 }
             }
-            // What is added to direct may be less than nothing, on a busy machine.
+            // The latency added to the direct one may be negative on a busy machine.
             let compares = row.better != Better::Neither;
             let ratio = |to: f64| {
                 let tap = row.value(TAP).filter(|_| compares && to > 0.0);
@@ -205,7 +205,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Three digits that count.
+/// Formats with three significant digits.
 pub fn figure(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.2}"),

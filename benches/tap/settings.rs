@@ -1,4 +1,4 @@
-//! What the tap's settings change: dialect, records, TLS on each side. All of them in turns.
+//! The effect of the tap's settings: dialect, records, TLS on each side. All of them in turns.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const LATENCY: &str = "32 B: p50, µs";
 const SESSION: &str = "a session (TLS, upgrade, connect, hello, close): CPU µs";
 
 const SIZE: usize = 1024;
-/// In each session and turn.
+/// Events in each session and turn.
 const EVENTS: usize = 1_000;
 const LANES: usize = 8;
 /// Round trips in each turn.
@@ -56,7 +56,7 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
         }
     }
     rows.push((SESSION.to_owned(), sessions(bench, &targets)));
-    // Those that were measured have memory of their work.
+    // The targets measured so far hold memory from their work.
     drop(targets);
     let idle = bench.plan.settings_idle;
     let memory = setups.iter().map(|(_, setup)| {
@@ -75,7 +75,7 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
-/// Where this setting finds the gateway.
+/// The gateway's address for this setting.
 fn gateway(bench: &Bench, setup: &Setup) -> SocketAddr {
     if setup.tls_to_gateway {
         bench.stage.gateway.tls
@@ -84,7 +84,7 @@ fn gateway(bench: &Bench, setup: &Setup) -> SocketAddr {
     }
 }
 
-/// Does something in turns with what each target has, and takes the middle of what it gives.
+/// Runs something for each target in turns, and returns the median of the results.
 fn in_turns<T>(
     targets: &[Target],
     rounds: usize,
@@ -129,10 +129,10 @@ fn latency(bench: &Bench, targets: &[Target]) -> Vec<Fallible<f64>> {
     )
 }
 
-/// What a crowd does in a turn.
+/// The work of a crowd in a turn.
 #[derive(Clone, Copy, Debug)]
 enum Work {
-    /// So many messages under way in each session.
+    /// A number of messages under way in each session.
     Calls(usize),
     Events,
 }

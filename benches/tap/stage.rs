@@ -1,4 +1,4 @@
-//! Where proxies are started: the gateway, its certificate and the cores.
+//! The environment for proxies: the gateway, its certificate and the cores.
 
 use std::cell::Cell;
 use std::fs;
@@ -21,18 +21,18 @@ pub trait Proxy {
 
     fn version(&self) -> Fallible<String>;
 
-    /// Starts it on the core of proxies, in front of this gateway, and waits until it listens.
+    /// Starts it on the proxies' core, in front of this gateway, and waits until it listens.
     fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)>;
 }
 
-/// What a proxy is put in front of.
+/// The environment in which a proxy is started.
 pub struct Stage {
     folder: TempDir,
     pub certificate: Certificate,
     pub gateway: Gateway,
-    /// Where proxies run, always.
+    /// The core on which proxies always run.
     pub core: usize,
-    /// Where the gateway and the clients run when the proxy is to have its core alone.
+    /// The core for the gateway and the clients when the proxy has its core to itself.
     pub other_core: usize,
     started: Cell<usize>,
 }
@@ -53,12 +53,12 @@ impl Stage {
         })
     }
 
-    /// The certificate's.
+    /// The certificate's folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A new one, for the files of one process.
+    /// A new folder, for the files of one process.
     pub fn fresh_folder(&self, name: &str) -> Fallible<PathBuf> {
         let number = self.started.get() + 1;
         self.started.set(number);
@@ -67,22 +67,22 @@ impl Stage {
         Ok(folder)
     }
 
-    /// A door with TLS, for a client that resumes nothing.
+    /// A TLS door for a client that does not resume.
     pub fn secured(&self, addr: SocketAddr) -> Fallible<Door> {
         let tls = Some(self.certificate.client(Resumption::disabled())?);
         Ok(Door { addr, tls })
     }
 }
 
-/// The first line of what a program says of its version.
+/// The first line of a program's version output.
 pub fn version(command: &mut Command) -> Fallible<String> {
     let out = command.output()?;
-    // nginx says it on the other one.
+    // nginx prints its version on stderr.
     let text = [out.stdout, out.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find(|line| !line.trim().is_empty());
     let line = line.ok_or("it does not say its version")?.trim();
-    // Envoy says where it stands.
+    // Envoy prints its own path.
     let program = command.get_program().to_string_lossy();
     Ok(line.trim_start_matches(&*program).trim().to_owned())
 }

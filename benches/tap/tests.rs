@@ -1,4 +1,5 @@
-//! Whether the bench works: its parts one by one, and all figures once in small. `cargo test` runs this.
+//! Tests of the bench itself: its parts one by one, and all figures once in small. `cargo test`
+//! runs this.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -208,7 +209,7 @@ fn budgets() -> Outcome {
     // Over everything but a millisecond above direct; the whole-message relay is no peer.
     same(met(&report_of(1000.0))?, 2)?;
     same(met(&report_of(1001.5))?, 0)?;
-    // A peer that should be there and is not would make any other the best.
+    // If an expected peer were missing, any other could count as the best.
     let mut without = report_of(8.0);
     without.expect("fast");
     same(met(&without)?, 10)?;
@@ -297,7 +298,7 @@ fn handshake() -> Outcome {
     Ok(())
 }
 
-/// In small, nothing is compared with peers, so that their budgets are missed.
+/// The smoke run has no peers, so the budgets that refer to them are missed.
 fn exit_codes() -> Outcome {
     let this = std::env::current_exe()?;
     for (check, code) in [(None, 0), (Some("--check"), 1)] {
@@ -327,7 +328,7 @@ fn smoke() -> Outcome {
         let row = report.row(buffering::GROUP, label);
         row.ok_or_else(|| format!("no {label} in\n{text}"))
     };
-    // Two pauses at least, however slow the machine: this one waits for the whole frame.
+    // At least two pauses, however slow the machine: this relay waits for the whole frame.
     for label in [buffering::TO_GATEWAY, buffering::TO_CLIENT] {
         let whole = row(label)?.value(WHOLE);
         if !whole.is_some_and(|micros| micros > 10_000.0) {

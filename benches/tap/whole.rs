@@ -1,5 +1,6 @@
-//! A relay that takes each message whole before it passes it on, as every proxy does that is made of a
-//! WebSocket library's two ends. It is no peer: it shows what the figures look like of one that buffers.
+//! A relay that receives each message completely before it passes it on, like every proxy built
+//! from the two ends of a WebSocket library. It is not a peer: it shows the figures of a buffering
+//! proxy.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -43,7 +44,7 @@ impl Proxy for WholeMessages {
     }
 }
 
-/// The role: folder of the certificate, address of the gateway.
+/// The role; its arguments are the folder of the certificate and the address of the gateway.
 pub fn play_if_asked(role: &str, args: &[OsString]) -> Option<Fallible<()>> {
     match (role, args) {
         (ROLE, [folder, gateway]) => Some(play(Path::new(folder), &gateway.to_string_lossy())),
@@ -63,7 +64,7 @@ fn play(folder: &Path, gateway: &str) -> Fallible<()> {
             let (client, _) = listener.accept().await?;
             let (acceptor, gateway) = (acceptor.clone(), gateway.to_owned());
             tokio::spawn(async move {
-                // A session that ends in an error is the client's to tell.
+                // If a session ends in an error, the client reports it.
                 drop(relay(client, acceptor, &gateway).await);
             });
         }

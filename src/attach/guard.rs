@@ -71,7 +71,7 @@ pub(super) struct Change {
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) state: State,
-    /// Last renewal, after a passed check.
+    /// When the last renewal began, after a passed check.
     pub(super) renewed: Option<Instant>,
     /// Failed checks since the beginning.
     pub(super) failures: u64,
@@ -188,17 +188,19 @@ impl Guard {
     }
 
     async fn renew(&mut self) -> Result<(), NftError> {
+        // The kernel sets the timeout between these two times.
+        let asked = Instant::now();
         let tables = self.holder.arm(&self.plan, LASTS).await?;
         let mut progress = self.progress.lock();
         // During a pause it is meant to expire.
         let was_attached = progress.state == State::Attached;
         progress.state = State::Attached;
-        let before = progress.renewed.replace(Instant::now());
+        let before = progress.renewed.replace(asked);
         let gap = before.and_then(|before| before.elapsed().checked_sub(LASTS));
         if let Some(gap) = gap.filter(|_| was_attached) {
             tracing::warn!(
                 gap_ms = gap.as_millis(),
-                "the redirect was renewed too late: new connections went straight to the gateway meanwhile"
+                "the redirect was renewed late: new connections may have gone straight to the gateway meanwhile"
             );
         }
         if tables != self.tables {

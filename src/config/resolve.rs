@@ -287,9 +287,9 @@ impl Resolver<'_> {
             spot,
             value: Scalar(mode),
         } = mode?;
-        if mode.0 & 0o600 != 0o600 {
+        if mode.0 & 0o600 != 0o600 || mode.0 & 0o111 != 0 {
             let expected =
-                "permissions with which the owner can read and write, such as `\"0640\"`";
+                "permissions to read and write, for the owner at least, such as `\"0640\"`";
             self.errors
                 .push(ConfigError::at(&spot, expected, format!("`\"{mode}\"`")));
         }

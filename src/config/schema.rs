@@ -225,8 +225,8 @@ pub(super) struct TimeoutsSchema {
     /// A complete request head.
     #[schemars(extend("default" = "10s"))]
     pub(super) request_head: Option<Scalar<Timer>>,
-    /// Total time that a client may take to send a request's body; each KiB that arrives adds a
-    /// second.
+    /// Total time that the tap waits for a client to send a request's body; each KiB that arrives
+    /// adds a second.
     #[schemars(extend("default" = "2h"))]
     pub(super) request_body: Option<Scalar<Timer>>,
     /// Connecting to the gateway.

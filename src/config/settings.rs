@@ -20,7 +20,7 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// From the first byte of a connection to the end of a request head.
     pub request_head: Duration,
-    /// Total time that a client may take to send a request's body; each KiB adds a second.
+    /// Total time that we wait for a client to send a request's body; each KiB adds a second.
     pub request_body: Duration,
     /// TCP (or unix socket) connect to the gateway.
     pub connect: Duration,

@@ -21,6 +21,10 @@ use crate::verdict::words::{human_bytes, human_ms};
 /// Width of the time column before each step.
 const TIME: usize = 9;
 
+/// A tap that started less than this before a session says so: evidence from other sessions, such as attempts of the same
+/// client, is mostly from the last five minutes.
+const YOUNG_MS: u32 = 5 * 60 * 1000;
+
 /// A record, judged by the rules of this version.
 #[derive(Debug)]
 pub(crate) struct Story<'a> {
@@ -107,7 +111,14 @@ impl<'a> Story<'a> {
         }
         writer.row("client", NAME, &client);
         let tap = &record.tap;
-        let text = format!("{}, wstap {}, {}", tap.name, tap.version, tap.listener);
+        let mut text = format!("{}, wstap {}, {}", tap.name, tap.version, tap.listener);
+        let age = tap.started_at.map(|at| record.opened_at.millis_since(at));
+        if let Some(age) = age.and_then(|ms| u32::try_from(ms).ok())
+            && age < YOUNG_MS
+        {
+            let age = human_ms(age.into());
+            let _ = write!(text, ", started {age} before and knew no earlier sessions");
+        }
         writer.row("tap", NAME, &text);
         if let Some(gateway) = &record.gateway {
             writer.row("gateway", NAME, &gateway_words(gateway));

@@ -487,7 +487,7 @@ mod tests {
 
     fn messages() -> String {
         let mut table = String::from(
-            "| seen | verdict | verdict_text apart by | to act | next |\n|---|---|---|---|---|\n",
+            "| seen | verdict | distinguished by | to act | next |\n|---|---|---|---|---|\n",
         );
         for seen in MESSAGES {
             let found = Symptom::read(seen).and_then(Symptom::candidates);

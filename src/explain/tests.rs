@@ -5,6 +5,7 @@ use std::path::Path;
 use super::page_writer::columns;
 use super::*;
 use crate::session::SessionRecord;
+use crate::session::moment::Moment;
 use crate::session::record::Repeats;
 use crate::session::text::must_escape;
 
@@ -68,6 +69,26 @@ fn assert_readable(name: &str, page: &str) {
         assert!(columns(line) <= WIDTH, "{name}: {line}");
         assert!(!line.chars().any(must_escape), "{name}: {line:?}");
         assert_eq!(line.trim_end(), line, "{name}: {line:?}");
+    }
+}
+
+#[test]
+fn a_tap_that_has_just_started_says_so() {
+    let fixture = folder("verdicts").join("gateway.left.open.json");
+    let mut record = read(&fixture);
+    let opened = record.opened_at.0.as_millisecond();
+    let mut page = |before: i64| {
+        let started = jiff::Timestamp::from_millisecond(opened - before).unwrap();
+        record.tap.started_at = Some(Moment(started));
+        plain(&Story::new(&record).page(200))
+    };
+    assert!(page(12_000).contains("started 12.0 s before and knew no earlier sessions"));
+    // Long ago, or before the clock was set back.
+    for before in [300_000, -1] {
+        assert!(
+            !page(before).contains("knew no earlier sessions"),
+            "{before}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What all requests of one client connection have in common; of HTTP/2, what one stream has.
+//! The state that all requests of one client connection share; with HTTP/2, the state of one
+//! stream.
 
 pub(crate) mod accept;
 mod early;
@@ -39,11 +40,11 @@ pub(crate) struct Ends {
     pub listener: Arc<str>,
     /// The PROXY header that came, or what came in its place.
     pub header: Option<Box<ProxyProtocolFacts>>,
-    /// How it continues to the gateway, where the packet filter redirected it to us.
+    /// The connection's route to the gateway, if the packet filter redirected it to us.
     pub course: Option<Course>,
 }
 
-/// The way to the gateway of one redirected connection, by which no other client's requests go.
+/// The route to the gateway of one redirected connection, which no other client's requests use.
 #[derive(Clone, Debug)]
 struct Redirection {
     dialler: Dialler,
@@ -53,26 +54,26 @@ struct Redirection {
 /// One client connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Who is at its ends.
+    /// The connection's ends.
     pub ends: Ends,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
-    /// What its TLS is served by; `None` on a plain listener.
+    /// The terminator that serves its TLS; `None` on a plain listener.
     pub(crate) terminator: Option<Arc<Terminator>>,
     /// When it was accepted.
     pub accepted: Anchor,
-    /// What its sessions need of it.
+    /// The part of the connection that its sessions need.
     pub state: Arc<ConnectionState>,
-    /// What is counted of an HTTP/2 connection.
+    /// The counts of an HTTP/2 connection; `None` with HTTP/1.
     pub(crate) http2: Option<Http2>,
-    /// Apart, because only `wstap attach` has it.
+    /// Boxed, because only `wstap attach` has it.
     redirection: Option<Box<Redirection>>,
 }
 
 /// A request's place in an HTTP/2 connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Http2 {
-    /// Its stream; `None`: the connection itself.
+    /// The request's stream; `None` for the connection itself.
     pub(crate) stream: Option<u32>,
     pub(crate) counts: Arc<Counts>,
 }
@@ -98,7 +99,8 @@ impl Connection {
         }
     }
 
-    /// Requests of a redirected connection go to where its client had wanted.
+    /// Sets the route of a redirected connection: its requests go to the address that its client
+    /// had dialled.
     #[must_use]
     pub(crate) fn along(mut self, dialler: &Dialler) -> Self {
         self.redirection = self.ends.course.map(|course| {
@@ -109,19 +111,19 @@ impl Connection {
         self
     }
 
-    /// The dialler of its own, and the pool for its plain requests; the tap's serve other
-    /// connections.
+    /// The connection's own dialler, and the pool for its plain requests; other connections use the
+    /// tap's.
     pub(crate) fn own_way(&self) -> Option<(&Dialler, &Pool<Body>)> {
         let own = self.redirection.as_ref()?;
         Some((&own.dialler, &own.pool))
     }
 
-    /// The packet filter redirected it to us.
+    /// Whether the packet filter redirected the connection to us.
     pub(crate) fn is_redirected(&self) -> bool {
         self.redirection.is_some()
     }
 
-    /// It checks the tap itself: nothing of it is recorded.
+    /// Whether the connection is a self-check of the tap, which is not recorded.
     pub(crate) fn is_self_check(&self) -> bool {
         let course = self.ends.course.as_ref();
         course.is_some_and(|course| course.is_check)
@@ -133,14 +135,14 @@ impl Connection {
         &self.ends.peer
     }
 
-    /// It speaks HTTP/2.
+    /// Marks the connection as HTTP/2.
     pub(crate) fn speaks_http2(&mut self, counts: Arc<Counts>) {
         let stream = None;
         self.http2 = Some(Http2 { stream, counts });
     }
 
-    /// A stream of it, which ends for itself and counts for itself. The first one's record tells of
-    /// the connection's beginning too.
+    /// A stream of the connection, which ends and is counted on its own. The record of the first
+    /// one also covers the beginning of the connection.
     pub(crate) fn stream(&self, stream: u32, opened: Anchor, counted: ConnectionGuard) -> Self {
         self.state.establish();
         let http2 = self.http2.clone();
@@ -158,20 +160,20 @@ impl Connection {
         }
     }
 
-    /// For its records.
+    /// The HTTP/2 facts for records of the connection.
     pub(crate) fn http2_facts(&self) -> Option<Http2Facts> {
         let Http2 { stream, counts } = self.http2.as_ref()?;
         Some(counts.facts(*stream))
     }
 
-    /// Its TLS is served by this.
+    /// Sets the terminator that serves its TLS.
     #[must_use]
     pub(crate) fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
         self.terminator = terminator;
         self
     }
 
-    /// What is wrong with the certificate that the client was shown, if wstap made it.
+    /// Facts about the certificate that the client was shown, if wstap made it.
     fn self_made(&self) -> Option<Box<SelfMade>> {
         let shown = self.tls.as_ref()?.certificate.as_deref()?;
         self.terminator.as_ref()?.self_made(shown)

@@ -1,5 +1,5 @@
-//! A request: the stack of `tower` layers that it goes through, each with one job, and the way to
-//! the gateway and back.
+//! A request: the stack of `tower` layers that it passes through, each with one job, and its path
+//! to the gateway and back.
 
 pub(crate) mod body;
 pub(crate) mod denial;

@@ -1,4 +1,4 @@
-//! What all connections of a running tap share.
+//! The state that all connections of a running tap share.
 
 pub(crate) mod attribution;
 pub(crate) mod background;
@@ -44,14 +44,15 @@ use crate::upstream::{Dialler, Pool};
 /// Time beyond the drain for the last sessions to finish their Close handshake.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// A running tap under one configuration. A reload makes another one that shares what must
-/// outlast it: counts, records, the drain, and the way to the gateway where that stays the same.
+/// A running tap under one configuration. A reload makes another tap, which shares the state that
+/// must outlast the reload: counts, records, the drain, and the dialler and pool if the route to
+/// the gateway stays the same.
 #[derive(Debug)]
 pub struct Tap {
     pub(crate) config: Config,
     pub(crate) fingerprinter: Arc<Fingerprinter>,
     pub(crate) pipeline: Arc<RecordPipeline>,
-    /// Takes the records of self-checks, which nobody reads.
+    /// Takes the records of self-checks, which are discarded.
     unread: Arc<RecordPipeline>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) dialler: Dialler,
@@ -62,20 +63,20 @@ pub struct Tap {
     /// Independent of the configured gateway: a loop can begin under one configuration and end
     /// under the next.
     pub(crate) loops: Arc<Loops>,
-    /// Where secrets of TLS with the gateway go, whatever the gateway is.
+    /// Takes the TLS secrets of gateway connections, whichever gateway is configured.
     key_log: Option<Arc<dyn KeyLog>>,
     identity: Arc<TapIdentity>,
     counts: Arc<OpenConnections>,
-    /// Counts self-checks, which are no clients.
+    /// Counts self-checks, which are not clients.
     check_counts: Arc<OpenConnections>,
     clients: Arc<Clients>,
-    /// Clients that were told of for a token in their URL.
+    /// Clients for which a token in a URL was already logged.
     pub(crate) url_tokens: Arc<LoggedOnce<IpAddr>>,
 }
 
 impl Tap {
-    /// A tap for this configuration; `name` stands in its records, secrets of TLS with the gateway
-    /// go to `key_log`.
+    /// A tap for this configuration. `name` appears in its records; the TLS secrets of gateway
+    /// connections go to `key_log`.
     pub fn new(
         config: Config,
         fingerprinter: Fingerprinter,
@@ -111,8 +112,8 @@ impl Tap {
     }
 
     /// The same tap under another configuration, for the sessions that begin from now on. What is
-    /// known of the gateway is kept where the way to it stays the same. Nothing happens before
-    /// it takes the place of this one.
+    /// known about the gateway is kept if the route to it stays the same. The new tap does nothing
+    /// until it replaces this one.
     pub fn renewed(&self, config: Config) -> Result<Self, TlsSetupError> {
         let (dialler, pool, attribution) = if self.goes_the_way_of(&config) {
             let attribution = Arc::clone(&self.attribution);
@@ -149,8 +150,8 @@ impl Tap {
         })
     }
 
-    /// Whether this configuration leads to the gateway as ours does, and tells it the same of
-    /// clients.
+    /// Whether this configuration reaches the gateway by the same route as ours, with the same
+    /// attribution headers.
     fn goes_the_way_of(&self, config: &Config) -> bool {
         self.config.gateway().is_reached_like(config.gateway())
             && self.config.timeouts().connect == config.timeouts().connect
@@ -171,7 +172,7 @@ impl Tap {
         &self.pipeline
     }
 
-    /// The way to the gateway, with what its last dials came to.
+    /// The dialler for the gateway, with the outcomes of its last dials.
     #[must_use]
     pub fn dialler(&self) -> &Dialler {
         &self.dialler
@@ -183,7 +184,7 @@ impl Tap {
         own.map_or(&self.dialler, |(dialler, _)| dialler)
     }
 
-    /// The pool for its plain requests.
+    /// The pool for the plain requests of a connection.
     pub(crate) fn pool_for<'a>(&'a self, connection: &'a Connection) -> &'a Pool<Body> {
         let own = connection.own_way();
         own.map_or(&self.pool, |(_, pool)| pool)
@@ -201,7 +202,7 @@ impl Tap {
         self.counts.connections()
     }
 
-    /// Waits until this many connections are open.
+    /// Waits until at least this many connections are open.
     pub async fn reaches(&self, connections: usize) {
         self.counts.until(|open| open >= connections).await;
     }
@@ -212,20 +213,20 @@ impl Tap {
         self.counts.until(|open| open < limit).await;
     }
 
-    /// Connections that have not got through to a session yet; see `limits.handshakes`.
+    /// Connections that have not reached a session yet; see `limits.handshakes`.
     #[must_use]
     pub fn handshakes(&self) -> usize {
         self.counts.handshakes()
     }
 
-    /// What runs beside and for the connections.
+    /// Number of tasks that run, for the connections and in the background.
     #[cfg(test)]
     pub(crate) fn tasks_running(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Stops what is running: Closes are spread over the drain's time. The caller drops tasks that
-    /// remain after it, with the runtime.
+    /// Shuts down the running sessions: Closes are spread over the drain's time. The caller drops
+    /// tasks that remain afterwards, with the runtime.
     pub async fn drain(&self) {
         let limit = self.config.timeouts().drain;
         self.tasks.close();
@@ -281,8 +282,9 @@ impl Tap {
         )
     }
 
-    /// Counts a connection while the guard lives, and says which limit forbids it. With `relays` the
-    /// peer is a proxy that names its client by a PROXY header, which has yet to come.
+    /// Counts a connection while the guard lives, and returns the limit that forbids it, if one
+    /// does. With `relays` the peer is a proxy that names its client by a PROXY header, which has
+    /// yet to come.
     pub(crate) fn admit_connection(
         &self,
         peer: &Peer,
@@ -290,7 +292,7 @@ impl Tap {
     ) -> (ConnectionGuard, Result<(), DeniedFact>) {
         let limits = self.config.limits();
         let (mut guard, before) = self.counts.enter();
-        // Through a trusted proxy many clients come: each request tells which.
+        // Many clients share a trusted proxy: each request names its own.
         let is_proxy = relays || peer.is_in(self.config.trusted_proxies());
         let place = if is_proxy {
             Ok(None)
@@ -321,12 +323,13 @@ impl Tap {
         (guard, admitted)
     }
 
-    /// For a self-check: no limit applies to it, and it is not among [`Self::connections`].
+    /// A guard for a self-check: no limit applies to it, and it does not count in
+    /// [`Self::connections`].
     pub(crate) fn admit_check(&self) -> ConnectionGuard {
         self.check_counts.enter().0
     }
 
-    /// A place for one more connection or session of a client.
+    /// A slot for one more connection or session of a client.
     pub(crate) fn place_for(&self, client: Counted) -> Result<ClientSlot, DeniedFact> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);

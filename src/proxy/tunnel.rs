@@ -1,4 +1,4 @@
-//! A tunnel: the upgrade to one, the client's leg of it, and the relay between both.
+//! A tunnel: the upgrade to one, the client's leg, and the relay between both legs.
 
 pub(crate) mod client_leg;
 mod last_look;

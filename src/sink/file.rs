@@ -264,6 +264,35 @@ fn is_torn(path: &Path) -> bool {
     last().is_ok_and(|last| last != *b"\n")
 }
 
+/// Makes the file, or that which a link at this path leads to; `None` if there is one. Only a file that we have made gets
+/// permissions: somebody may have put a link to another file here.
+fn create(path: &Path, options: &OpenOptions) -> io::Result<Option<File>> {
+    let target = fs::read_link(path).ok();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let target = target.map(|target| folder.join(target));
+    for path in [Some(path), target.as_deref()].into_iter().flatten() {
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => return Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Gives a new file the permissions that the umask took away. Some file systems have none to give.
+fn widen(file: &File, mode: u32) {
+    let result = file.metadata().and_then(|metadata| {
+        if metadata.permissions().mode() & 0o777 == mode {
+            return Ok(());
+        }
+        file.set_permissions(Permissions::from_mode(mode))
+    });
+    if let Err(error) = result {
+        tracing::warn!(%error, "failed to set the permissions of the records file");
+    }
+}
+
 /// Only a regular file is opened. A FIFO would block us or its reader, and a device can do
 /// anything. A link to a regular file is followed, because people put logs on other disks that way.
 fn open_regular(path: &Path, mode: u32) -> io::Result<File> {
@@ -276,17 +305,12 @@ fn open_regular(path: &Path, mode: u32) -> io::Result<File> {
     // It may have been replaced since the check: opening a FIFO must not wait for its reader, and a
     // terminal must not become our controlling terminal.
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = match options.clone().create_new(true).open(path) {
-        Ok(file) => {
-            // The umask may have taken bits away from those that were asked for.
-            file.set_permissions(Permissions::from_mode(mode))?;
+    let file = match create(path, &options)? {
+        Some(file) => {
+            widen(&file, mode);
             file
         }
-        // It exists, or it is a link to a file that may not exist.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            options.create(true).open(path)?
-        }
-        Err(error) => return Err(error),
+        None => options.create(true).open(path)?,
     };
     match records_file::odd_kind(file.metadata()?.file_type()) {
         Some(kind) => Err(refused(format!("expected a regular file, found {kind}"))),
@@ -308,6 +332,11 @@ mod tests {
         let path = folder.path().join("r.jsonl");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+        // A link to a file that is not there yet.
+        let link = folder.path().join("link.jsonl");
+        std::os::unix::fs::symlink("elsewhere.jsonl", &link).unwrap();
+        drop(RotatingFile::open(&link, 1 << 20, 1, 0o640).unwrap());
+        assert_eq!(mode("elsewhere.jsonl"), 0o640);
         // Each record is larger than the limit, so the next one opens a new file.
         let mut file = RotatingFile::open(&path, 10, 1, 0o640).unwrap();
         for _ in 0..2 {

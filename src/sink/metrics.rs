@@ -19,8 +19,9 @@ pub(crate) const BUCKETS: [f64; 14] = [
 ];
 
 /// The codes that have a series of their own; all others are `other`.
-const KNOWN_CODES: [u16; 16] = [
+const KNOWN_CODES: [u16; 17] = [
     1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3003,
+    3008,
 ];
 
 /// Counts of one tap.

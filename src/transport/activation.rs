@@ -1,9 +1,10 @@
-//! Sockets that systemd opened before it started us (`LISTEN_FDS`, `sd_listen_fds(3)`): connections
-//! that came before the start, and those that come during a restart, wait in them.
+//! Sockets that systemd opened before it started us (`LISTEN_FDS`, `sd_listen_fds(3)`). Connections
+//! that come before the start or during a restart wait in them.
 //!
 //! [`Passed::take`] is called once, before anything else runs: it takes the sockets and the
-//! variables out of the process, so that no child inherits either. Each socket must be asked for by
-//! a listener and each listener must find its own: one that is left over would swallow connections.
+//! variables out of the process, so that no child inherits either. Each socket must belong to a
+//! listener and each such listener must find its socket: a socket that is left over would swallow
+//! connections.
 
 use std::env;
 use std::io;
@@ -21,7 +22,7 @@ use super::listening::Listening;
 #[derive(Debug, Default)]
 pub struct Passed {
     sockets: Vec<(String, Socket)>,
-    /// What cannot be listened on, in words.
+    /// Descriptions of the sockets that cannot be used for listening.
     unusable: Vec<String>,
 }
 
@@ -32,7 +33,8 @@ enum Socket {
 }
 
 impl Passed {
-    /// Takes what was passed to this process. With `LISTEN_PID` of another one, nothing was.
+    /// Takes the sockets that were passed to this process: none, if `LISTEN_PID` names another
+    /// process.
     #[must_use]
     pub fn take() -> Self {
         let for_us = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
@@ -45,7 +47,7 @@ impl Passed {
         let mut names = names.split(':');
         let mut all = Self::default();
         for index in 0..passed.len() {
-            // systemd's own word for a socket without a name.
+            // systemd's own name for a socket without a name.
             let name = names.next().filter(|name| !name.is_empty());
             let name = name.unwrap_or("unknown").to_owned();
             match socket(&mut passed, index) {
@@ -56,7 +58,8 @@ impl Passed {
         all
     }
 
-    /// The sockets of this name; without one the only socket there is. The error is in words.
+    /// The sockets of this name; without a name, the only socket that was passed. The error is text
+    /// for people.
     pub fn listeners(&mut self, name: Option<&str>) -> Result<Vec<Listening>, String> {
         let Some(name) = name else {
             return match self.sockets.len() {
@@ -84,7 +87,7 @@ impl Passed {
         Ok(found)
     }
 
-    /// What nobody asked for, in words.
+    /// A description of the sockets that no listener took.
     #[must_use]
     pub fn left_over(&self) -> Option<String> {
         let left = self.names();
@@ -124,7 +127,7 @@ fn socket(passed: &mut ListenFd, index: usize) -> io::Result<Socket> {
     if listens? {
         Ok(stream)
     } else {
-        // `Accept=yes` passes a connection.
+        // With `Accept=yes` systemd passes a connection instead of a listener.
         Err(io::Error::other("it does not listen: set `Accept=no`"))
     }
 }
@@ -139,7 +142,7 @@ impl Socket {
                 UnixListener::from_std(unix).map(|listener| Listening::Unix {
                     listener,
                     path: path.unwrap_or_default(),
-                    // systemd has made it, and removes it if it wants to.
+                    // systemd made the file, and removes it if configured to.
                     file: None,
                 })
             }

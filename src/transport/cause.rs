@@ -9,7 +9,7 @@ use crate::session::end_cause::EndCause;
 use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEnd};
 
 /// How a connection ended, given the `error` of its read or write: the kind, the error's text, and
-/// what the peer had sent if that was the cause.
+/// the peer's alert or invalid data if that was the cause.
 #[must_use]
 pub(crate) fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     use io::ErrorKind as Kind;
@@ -21,7 +21,7 @@ pub(crate) fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
         None => EndCause::new(words(error), tls_error(error).and_then(stream_fault)),
     };
     if (cause.fault()).is_some_and(|fault| fault.kind == StreamFaultKind::Alert) {
-        // A fatal alert is the peer's way to break off (RFC 8446 section 6.2).
+        // With a fatal alert the peer breaks off the connection (RFC 8446 section 6.2).
         return (TransportEnd::Rst, cause);
     }
     let end = match error.kind() {
@@ -60,12 +60,12 @@ pub(super) fn stream_fault(error: &Error) -> Option<StreamFault> {
     Some(StreamFault::of(kind))
 }
 
-/// The cause that the underlying connection put into the error, if a stream on it failed.
+/// The cause that the underlying connection stored in the error, if a stream on it failed.
 fn carried(error: &io::Error) -> Option<&EndCause> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The error in words that people know; TLS alerts by their name.
+/// The error as text for people; TLS alerts by their name.
 #[must_use]
 pub(crate) fn words(error: &io::Error) -> String {
     match tls_error(error) {
@@ -95,7 +95,7 @@ pub(crate) fn received_alert(error: &io::Error) -> Option<TlsAlert> {
     }
 }
 
-/// The alert by its number: the library has names of its own for some.
+/// Converts the alert by its number: the library uses different names for some alerts.
 #[must_use]
 pub(crate) fn tls_alert(alert: AlertDescription) -> TlsAlert {
     TlsAlert::from(u8::from(alert))

@@ -1,4 +1,4 @@
-//! The one place that reads both clocks together.
+//! The only place that reads both clocks together.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::session::moment::Anchor;
 
-/// An anchor at this moment.
+/// An anchor for the current time.
 #[must_use]
 pub(crate) fn anchor() -> Anchor {
     Anchor::new(Timestamp::now(), Instant::now())

@@ -1,10 +1,10 @@
 //! The development CA: certificates that `wstap` makes for itself, once, and keeps.
 //!
 //! A browser speaks `wss://` only to a certificate it trusts, so the first try of a TLS tap would
-//! fail on certificates alone. One CA per state folder is made on first use; whoever trusts it once
-//! keeps that trust, because only the leaf below it is ever renewed. The CA itself is never replaced
-//! silently: that would turn every browser away without a word, so a CA that no longer works is an
-//! error that says which files to delete.
+//! fail for lack of a trusted certificate. One CA per state folder is made on first use. Clients
+//! have to trust it only once, because only the leaf below it is ever renewed. The CA itself is
+//! never replaced silently, because every browser would then fail without an explanation: a CA that
+//! no longer works is an error that names the files to delete.
 //!
 //! Profile: RFC 5280 (basicConstraints and keyUsage of the CA, subjectAltName and serverAuth of the
 //! leaf), names matched by RFC 9525. Not for the public Internet, and not a replacement for real
@@ -23,15 +23,15 @@ pub use error::DevCaError;
 use files::{Lock, read_if_present, write_atomically};
 use issue::{Ca, DAY, Leaf, Name};
 
-/// A leaf with less than this left is renewed, at a start and while the tap runs.
+/// A leaf with less validity than this left is renewed, at a start and while the tap runs.
 const RENEW_BEFORE: i64 = 30 * DAY;
-/// Names of an old leaf are kept up to this many.
+/// Maximum number of names that a new leaf takes over from the old one.
 const MAX_NAMES: usize = 100;
 
 /// The files to serve with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevFiles {
-    /// The CA's certificate: what clients have to trust.
+    /// The CA's certificate, which clients have to trust.
     pub ca: PathBuf,
     /// The leaf's certificate, followed by the CA's.
     pub cert: PathBuf,
@@ -46,7 +46,7 @@ pub struct DevFiles {
 pub enum Made {
     /// Nothing: all files were good.
     Reused,
-    /// A new leaf under the CA that was there.
+    /// A new leaf under the existing CA.
     Leaf,
     /// The CA and a leaf.
     CaAndLeaf,
@@ -57,8 +57,8 @@ pub enum Made {
 ///
 /// Good files are reused without writing anything, so a read-only folder will do. A renewed leaf keeps
 /// its key and the names of the one before, so that two processes with different names can share a
-/// folder, and a reader never meets a certificate and a key that do not match. Safe to call from
-/// several processes at once. Blocks (file locks, fsync): not for the inside of an async task.
+/// folder, and a reader never finds a certificate and a key that do not match. Safe to call from
+/// several processes at once. Blocks (file locks, fsync): do not call it in an async task.
 pub fn ensure(state_dir: &Path, names: &[String], now: Timestamp) -> Result<DevFiles, DevCaError> {
     let mut wanted = issue::default_names();
     for name in names {
@@ -73,8 +73,8 @@ pub fn ensure(state_dir: &Path, names: &[String], now: Timestamp) -> Result<DevF
         return Ok(paths.done(Made::Reused));
     }
     issue::check_clock(now)?;
-    // Anything else may be another process at work, so it is looked at again under the lock. Where no
-    // lock can be had, the state that was found is the better message.
+    // Any other state may be another process at work, so check again under the lock. If the lock is
+    // not available, the state that was found makes the better error.
     let locked = files::create_folder(state_dir).and_then(|()| Lock::acquire(&paths.lock));
     let _lock = match (locked, first_look) {
         (Ok(lock), _) => lock,
@@ -93,7 +93,7 @@ pub fn ensure(state_dir: &Path, names: &[String], now: Timestamp) -> Result<DevF
     Ok(paths.done(made))
 }
 
-/// Whether a leaf that ends then is to be renewed.
+/// Whether a leaf that expires at `not_after` must be renewed.
 #[must_use]
 pub fn is_due(not_after: Timestamp, now: Timestamp) -> bool {
     not_after.as_second() - now.as_second() <= RENEW_BEFORE
@@ -137,10 +137,10 @@ impl Paths {
 }
 
 enum State {
-    /// All is good.
+    /// All files are good.
     Ready,
-    /// The CA is good; the leaf is missing, damaged, too old or without some name. The names are those
-    /// that an old leaf of this CA carried.
+    /// The CA is good; the leaf is missing, damaged, too old or lacks a name. The names are those
+    /// of an old leaf of this CA.
     Leaf { ca: Box<Ca>, names: Vec<Name> },
     /// There is no CA.
     Nothing,
@@ -194,7 +194,7 @@ fn inspect(paths: &Paths, wanted: &[Name], now: Timestamp) -> Result<State, DevC
     })
 }
 
-/// The key goes first: a certificate that is there always has its key.
+/// The key is written first, so that an existing certificate always has its key.
 fn make_ca(paths: &Paths, now: Timestamp) -> Result<Ca, DevCaError> {
     let (pem, key) = issue::new_ca(now)?;
     write_atomically(&paths.ca_key, key.as_bytes(), 0o600)?;
@@ -216,7 +216,7 @@ fn make_leaf(paths: &Paths, ca: &Ca, names: &[Name], now: Timestamp) -> Result<(
         names,
         now,
     )?;
-    // Checked before anything is overwritten, with the verifier that clients in Rust use.
+    // Check before anything is overwritten, with the verifier that clients in Rust use.
     let leaf = Leaf::parse(pem.as_bytes(), ca).filter(|leaf| leaf.is_trusted(ca, now));
     if leaf.is_none() {
         return Err(paths.damaged("signs certificates that do not verify"));

@@ -1,8 +1,9 @@
 //! The kernel's tables of TCP sockets, and which process listens on an address: for the error of a port that is in use,
 //! and for the map.
 //!
-//! The kernel's tables name the socket, `/proc/PID/fd` the process that has it. Other users' processes
-//! are seen by root alone, and those of other PID namespaces by nobody; then this says so.
+//! The kernel's tables name the socket, `/proc/PID/fd` the process that has it. Only root sees the
+//! processes of other users, and processes of other PID namespaces are not visible at all; the
+//! result is then [`Holder::Unseen`].
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use crate::session::text::PeerText;
 
-/// Maximum number of bytes read of a table: a hundred thousand sockets.
+/// Maximum number of bytes read of a table, enough for a hundred thousand sockets.
 const MOST: u64 = 16 << 20;
 
 /// The kernel's limit for the length of a process's name.
@@ -23,13 +24,14 @@ const UNPRIVILEGED: u16 = 1024;
 /// A line of `/proc/net/tcp` or `tcp6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TcpSocket {
-    /// Its own address. IPv4 addresses of IPv6 sockets are IPv4.
+    /// The local address. An IPv4-mapped address of an IPv6 socket is given as IPv4.
     pub local: SocketAddr,
-    /// Its peer's.
+    /// The peer's address.
     pub remote: SocketAddr,
-    /// What it is doing.
+    /// The connection's state.
     pub state: TcpState,
-    /// Of the socket; 0 for a connection that nobody has accepted yet, or that no process has any more.
+    /// The socket's inode; 0 for a connection that was not accepted yet, or that no process holds
+    /// any more.
     pub inode: u64,
 }
 
@@ -38,13 +40,13 @@ pub(crate) struct TcpSocket {
 pub(crate) enum TcpState {
     /// Connected, both ways.
     Established,
-    /// It connects and has no answer.
+    /// A connect that has no answer yet.
     SynSent,
     /// The peer has ended its side.
     CloseWait,
-    /// It waits for connections.
+    /// Waiting for connections.
     Listen,
-    /// Any other.
+    /// Any other state.
     Other,
 }
 
@@ -68,11 +70,11 @@ pub(crate) fn tcp_sockets(net: &Path) -> Vec<TcpSocket> {
 pub(crate) enum Holder {
     /// This process.
     Ourselves,
-    /// Another one.
+    /// Another process.
     Process {
-        /// As it calls itself, escaped.
+        /// The process's name, escaped.
         name: PeerText,
-        /// Its id.
+        /// The process id.
         pid: u32,
     },
     /// A process that we may not look into, or that is not in this namespace.
@@ -99,8 +101,8 @@ pub(crate) fn of(addr: SocketAddr) -> Holder {
     }
 }
 
-/// The addresses on which processes of this network namespace listen at a port; an unspecified one
-/// stands for all.
+/// The addresses on which processes of this network namespace listen at a port; an unspecified
+/// address means all addresses.
 #[must_use]
 pub(crate) fn addresses(port: u16) -> Vec<IpAddr> {
     let sockets = tcp_sockets(Path::new("/proc/net"));
@@ -122,7 +124,7 @@ pub(crate) fn first_unprivileged_port() -> u16 {
         .unwrap_or(UNPRIVILEGED)
 }
 
-/// Inodes of the listening sockets that are in the way of `addr`.
+/// Inodes of the listening sockets that conflict with `addr`.
 fn listening(sockets: &[TcpSocket], addr: SocketAddr) -> Vec<u64> {
     let listeners = sockets.iter().filter(|it| it.state == TcpState::Listen);
     let in_the_way = listeners.filter(|it| are_in_each_others_way(it.local, addr));
@@ -147,7 +149,7 @@ fn tcp_socket(line: &str) -> Option<TcpSocket> {
     })
 }
 
-/// `0100007F:1F90`: each 32 bits of the address as a number of this machine.
+/// Parses `0100007F:1F90`: each 32 bits of the address are a number in this machine's byte order.
 fn address(field: &str) -> Option<SocketAddr> {
     let (address, port) = field.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -167,18 +169,18 @@ fn address(field: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.to_canonical(), port))
 }
 
-/// Whether two sockets cannot listen on both.
+/// Whether two sockets cannot listen on these two addresses at the same time.
 fn are_in_each_others_way(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     let any = a.is_unspecified() || b.is_unspecified();
-    // `[::]` takes IPv4 too, unless it was told not to.
+    // `[::]` takes IPv4 too, unless the socket is IPv6-only.
     let family = a.is_ipv4() == b.is_ipv4()
         || (a.is_ipv6() && a.is_unspecified())
         || (b.is_ipv6() && b.is_unspecified());
     one.port() == other.port() && family && (any || a == b)
 }
 
-/// A process with a descriptor that is one of these.
+/// A process that has a descriptor with one of these links.
 fn with_descriptor(links: &[String]) -> Option<u32> {
     if links.is_empty() {
         return None;

@@ -1,8 +1,8 @@
 //! One stream of an HTTP/2 connection as a client's leg of a tunnel (RFC 8441 section 5): DATA
 //! frames are its bytes, `END_STREAM` its FIN, `RST_STREAM` its reset.
 //!
-//! Flow control is the backpressure: what nobody reads here is not asked for again, and what the
-//! client does not take is not taken from the gateway.
+//! Flow control is the backpressure: the window grows only by bytes that were read here, and
+//! nothing is taken from the gateway while the client takes nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -23,16 +23,16 @@ use crate::session::record::TransportEnd;
 pub struct Http2Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
-    /// Came and is not read yet.
+    /// Bytes that came and are not read yet.
     ahead: Bytes,
     /// Our side has ended.
     ended: bool,
-    /// The connection that carries it.
+    /// The connection that carries the stream.
     connection: Arc<Sensed>,
 }
 
 impl Http2Stream {
-    /// A stream whose answer is sent.
+    /// A stream whose response head has been sent.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, recv: RecvStream, connection: Arc<Sensed>) -> Self {
         Self {
@@ -76,7 +76,7 @@ pub(crate) fn reset_cause(reason: Reason) -> EndCause {
     EndCause::reset(words, u32::from(reason).into())
 }
 
-/// A stream ended with its connection: how that ended is how the stream did.
+/// The error for a stream that ended with its connection: the stream ended in the same way.
 fn of_connection(connection: &Sensed, error: &h2::Error) -> io::Error {
     let Some(end) = connection.end() else {
         return io::Error::other(error.to_string());
@@ -85,7 +85,7 @@ fn of_connection(connection: &Sensed, error: &h2::Error) -> io::Error {
         TransportEnd::Rst => io::ErrorKind::ConnectionReset,
         TransportEnd::Timeout => io::ErrorKind::TimedOut,
         TransportEnd::TlsTruncated => io::ErrorKind::UnexpectedEof,
-        // In order: whoever reads is told of an end instead.
+        // An orderly end: the reader gets an end of the stream instead of an error.
         TransportEnd::Fin | TransportEnd::TlsClose => io::ErrorKind::BrokenPipe,
         TransportEnd::Local | TransportEnd::None => io::ErrorKind::Other,
     };
@@ -116,7 +116,7 @@ impl AsyncRead for Http2Stream {
         }
         let count = stream.ahead.len().min(buf.remaining());
         buf.put_slice(&stream.ahead.split_to(count));
-        // Fails only where there is nothing left to control.
+        // Fails only if there is no flow left to control.
         let _ = stream.recv.flow_control().release_capacity(count);
         Poll::Ready(Ok(()))
     }
@@ -157,7 +157,7 @@ impl AsyncWrite for Http2Stream {
         })
     }
 
-    /// What was written belongs to the connection, which sends it as fast as its client reads.
+    /// Written bytes belong to the connection, which sends them as fast as its client reads.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

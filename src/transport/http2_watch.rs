@@ -1,8 +1,9 @@
-//! A passive look at the frames of an HTTP/2 connection (RFC 9113 section 4.1): only their heads.
+//! A passive look at the frames of an HTTP/2 connection (RFC 9113 section 4.1). Only their headers
+//! are read.
 //!
 //! The library answers some requests by itself without reporting it: a malformed request gets a
-//! `RST_STREAM`, a head that is much too large a 431. A stream that a client has opened, that was
-//! never handed to us, and that the library answers is one of those.
+//! `RST_STREAM`, a head that is much too large a 431. They are found as streams that a client has
+//! opened, that were never handed to us, and that the library answers.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
@@ -17,19 +18,19 @@ use tokio::time::Sleep;
 
 use super::sensor::Sensor;
 
-/// The client's first bytes (RFC 9113 section 3.4).
+/// Length of the connection preface, the client's first bytes (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 
-/// Streams that may be on their way to us; more than the library lets wait.
+/// Maximum number of streams on their way to us; more than the library lets wait.
 const MAX_NEW: usize = 4096;
 
 /// Maximum number of refused streams that are kept one by one; further ones are only counted.
 const MAX_REPORTED: usize = 32;
 
-/// How long we read what a client still sends after our GOAWAY.
+/// How long we keep reading from a client after our GOAWAY.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes that are read for that at most.
+/// Maximum number of bytes that are read during that time.
 const LINGER_BYTES: usize = 256 * 1024;
 
 const HEADERS: u8 = 1;
@@ -38,19 +39,19 @@ const RST_STREAM: u8 = 3;
 /// A request that the library has refused by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Its stream.
+    /// The id of its stream.
     pub stream: u32,
-    /// The code of the `RST_STREAM`; `None`: it got a 431.
+    /// The code of the `RST_STREAM`; `None` if the request got a 431.
     pub reset: Option<u32>,
 }
 
-/// What was seen; shared with whoever serves the connection.
+/// The observed streams; shared with the code that serves the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Watch(Mutex<WatchState>);
 
 #[derive(Debug, Default)]
 struct WatchState {
-    /// Opened by the client and not handed to us yet.
+    /// Streams that the client opened and that were not handed to us yet.
     new: VecDeque<u32>,
     last: u32,
     refused: Vec<Refused>,
@@ -58,17 +59,17 @@ struct WatchState {
 }
 
 impl Watch {
-    /// The library has handed this stream to us.
+    /// Records that the library has handed this stream to us.
     pub(crate) fn taken(&self, stream: u32) {
         self.seen().new.retain(|new| *new != stream);
     }
 
-    /// The streams that were refused since this was asked last, 32 of them at most.
+    /// Takes the streams that were refused since the last call, at most 32 of them.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         std::mem::take(&mut self.seen().refused)
     }
 
-    /// How many were refused in all.
+    /// Total number of refused streams.
     #[must_use]
     pub(crate) fn refused_total(&self) -> u64 {
         self.seen().refused_total
@@ -113,14 +114,14 @@ impl Watch {
 struct Frame {
     kind: u8,
     stream: u32,
-    /// The first four bytes of what it carries.
+    /// The first four bytes of the payload.
     code: u32,
 }
 
-/// Finds frames in a stream of bytes, in whatever pieces it comes.
+/// Finds frames in a stream of bytes that comes in pieces of any size.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Bytes to go before the next frame's head.
+    /// Bytes left before the next frame's header.
     skip: usize,
     head: [u8; 13],
     have: usize,
@@ -142,7 +143,7 @@ impl Frames {
             bytes = rest;
             let [a, b, c, kind, _, s1, s2, s3, s4, code @ ..] = self.head;
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
-            // The head is nine bytes, and a code four more.
+            // The header has nine bytes, and an error code four more.
             let wanted = if kind == RST_STREAM && length >= 4 {
                 13
             } else {
@@ -163,7 +164,7 @@ impl Frames {
     }
 }
 
-/// A client's stream whose frames are looked at.
+/// A client's byte stream whose frames are watched.
 #[derive(Debug)]
 pub(crate) struct Watched {
     io: Sensor,
@@ -182,7 +183,7 @@ struct Linger {
 }
 
 impl Watched {
-    /// Looks at `io` from its first byte on.
+    /// Watches `io` from its first byte on.
     #[must_use]
     pub(crate) fn new(io: Sensor) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
@@ -264,7 +265,7 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Reads on for a moment: a reset, which unread bytes cause, would destroy our GOAWAY.
+    /// Reads on for a moment: unread bytes would cause a reset, which would destroy our GOAWAY.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let watched = self.get_mut();
         if watched.linger.is_none() {
@@ -344,7 +345,7 @@ mod tests {
         let refused = refused.map(|(stream, reset)| Refused { stream, reset });
         assert_eq!(watch.refused(), refused);
         assert!(watch.refused().is_empty(), "once is enough");
-        // Trailers of a stream that was there.
+        // Trailers of a stream that is already known.
         watch.came(&at(HEADERS, 3, 0));
         watch.went(&at(RST_STREAM, 3, 1));
         assert_eq!(watch.refused_total(), 2);

@@ -20,7 +20,7 @@ pub enum Impossible {
     /// A read reported more bytes than its buffer holds.
     #[error("a read reported more bytes than its buffer holds")]
     Read,
-    /// A write reported more bytes than it was given.
+    /// A write reported more bytes than were passed to it.
     #[error("a write reported more bytes than it was given")]
     Written,
     /// More bytes were written from the spill than it holds.
@@ -49,7 +49,7 @@ pub enum Impossible {
     /// sleep for ever.
     #[error("a task reads a leg that wakes another task")]
     OtherTask,
-    /// hyper returned an upgraded connection of a type that it was not given.
+    /// hyper returned an upgraded connection of a type that we did not pass to it.
     #[error("unexpected type of an upgraded connection")]
     Upgraded,
     /// hyper holds bytes of a client, although the gate gives it nothing after the head of an
@@ -117,7 +117,7 @@ where
     bytes.get_mut(range).ok_or(wrong)
 }
 
-/// Checks a `count` of bytes from another part of the program, which must be at most `most`.
+/// Checks a byte `count` from another part of the program, which must be at most `most`.
 pub(crate) fn at_most(count: usize, most: usize, wrong: Impossible) -> Result<usize, Impossible> {
     #[cfg(test)]
     let count = if test_only::take_wrong(wrong) {
@@ -144,7 +144,7 @@ pub(crate) mod test_only {
         WRONG.set(Some((wrong, right)));
     }
 
-    /// Takes back [`make_wrong`]; returns whether its length was never checked.
+    /// Undoes [`make_wrong`]; returns whether its length was never checked.
     pub(crate) fn take_left() -> bool {
         WRONG.take().is_some()
     }

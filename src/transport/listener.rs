@@ -7,14 +7,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Connections that wait in the kernel to be accepted.
+/// Maximum number of connections that wait in the kernel to be accepted.
 pub(super) const BACKLOG: i32 = 1024;
 
-/// First pause after an accept error that will not go away by itself at once, such as EMFILE.
-/// Each further one doubles it.
+/// First pause after an accept error that lasts, such as EMFILE. Each further error doubles it.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Longest such pause. Clients wait in the backlog meanwhile.
+/// Maximum pause. Clients wait in the backlog meanwhile.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds one address. `[::]` takes IPv4 clients too, whatever the system's default is.
@@ -37,8 +36,8 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     (stream, canonical(peer))
 }
 
-/// Accepts until it works. Errors of a single connection are passed over; when the system is out of
-/// descriptors or memory this waits a little instead of spinning.
+/// Retries `accept` until it succeeds. Errors of a single connection are skipped; when the system
+/// is out of descriptors or memory, this waits a little instead of spinning.
 pub(crate) async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
     let mut pause = ERROR_PAUSE;
     loop {
@@ -56,7 +55,7 @@ pub(crate) async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl
     }
 }
 
-/// An IPv4 client of a dual-stack socket by its IPv4 address.
+/// The address of an IPv4 client of a dual-stack socket, in its IPv4 form.
 #[must_use]
 pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())

@@ -1,4 +1,5 @@
-//! What the tap accepts connections on: TCP and unix sockets, its own or passed by systemd.
+//! The sockets on which the tap accepts connections: TCP and unix sockets, its own or passed by
+//! systemd.
 
 use std::fmt;
 use std::io;
@@ -24,9 +25,9 @@ pub enum Listening {
     Unix {
         /// The socket.
         listener: UnixListener,
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// Its file, where we have made it: removed with this.
+        /// Its file if we made it; removed when this is dropped.
         file: Option<SocketFile>,
     },
     /// TCP connections that a packet filter redirects to us.
@@ -38,15 +39,15 @@ pub enum Listening {
 pub struct Accepted {
     /// The connection.
     pub socket: ClientSocket,
-    /// Who is at its other end.
+    /// The peer.
     pub peer: Peer,
     /// The address that the client dialled, as records name it.
     pub local: String,
-    /// How it continues to the gateway, where the client had dialled that.
+    /// The route to the gateway, if the client had dialled the gateway itself.
     pub course: Option<Course>,
 }
 
-/// Where a socket listens: displays as `address:port` or `unix:/path`.
+/// The address on which a socket listens; displays as `address:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddr {
     /// TCP.
@@ -76,7 +77,7 @@ impl fmt::Display for ListenAddr {
 }
 
 impl Listening {
-    /// Where it listens.
+    /// The address on which this socket listens.
     pub fn place(&self) -> io::Result<ListenAddr> {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().map(ListenAddr::Tcp),
@@ -124,7 +125,8 @@ impl Listening {
     }
 }
 
-/// The kernel always tells; `nobody` stands for whom it could not name.
+/// Fallback for a peer without credentials, with the uid of `nobody`; the kernel always supplies
+/// them.
 const UNKNOWN: Process = Process {
     pid: None,
     uid: 65534,

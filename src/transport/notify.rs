@@ -1,6 +1,5 @@
 //! Notifies the service manager of our state (`NOTIFY_SOCKET`, `sd_notify(3)`). Without a service
-//! manager it does nothing. Nobody's traffic depends on it: a message that cannot be sent is a line
-//! in the log.
+//! manager it does nothing. No traffic depends on it: a message that cannot be sent is only logged.
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,14 +13,15 @@ use sd_notify::NotifyState;
 
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Everything is bound and served; also: a reload is over. The status is a short line for people.
+/// Notifies that all listeners are bound and served, or that a reload is over. The status is a
+/// short line for people.
 pub(crate) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A reload begins; [`ready`] must follow.
+/// Notifies that a reload begins; [`ready`] must follow.
 pub(crate) fn reloading() {
-    // Without the time systemd 253 would take the reload for failed.
+    // Without the timestamp systemd 253 would treat the reload as failed.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "failed to read the clock for the service manager"),
@@ -33,8 +33,7 @@ pub(crate) fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// How often [`alive`] must be called, if the service manager watches us: twice as often as it
-/// looks.
+/// Interval at which to call [`alive`], if the service manager watches us: half of its time limit.
 #[must_use]
 pub(crate) fn watchdog() -> Option<Duration> {
     env::var_os(SOCKET)?;
@@ -53,7 +52,7 @@ fn send(states: &[NotifyState<'_>]) {
     };
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     if let Err(error) = send_to(&name, lines.join("\n").as_bytes()) {
-        tracing::warn!(%error, "failed to tell the service manager");
+        tracing::warn!(%error, "failed to notify the service manager");
     }
 }
 
@@ -64,7 +63,7 @@ fn send_to(name: &OsStr, message: &[u8]) -> io::Result<()> {
         None => SocketAddr::from_pathname(name)?,
     };
     let socket = UnixDatagram::unbound()?;
-    // A manager that does not read must not stop us.
+    // A manager that does not read must not block us.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(message, &addr)?;
     Ok(())

@@ -9,9 +9,9 @@ const RESERVE: u64 = 256;
 /// Sockets per session: one per leg.
 const PER_CONNECTION: u64 = 2;
 
-/// Raises the soft limit to the hard one. The soft limit is low for programs that use `select(2)`;
-/// here nothing does. If raising it is not allowed, it stays: [`shortage`] reports whether it is
-/// enough.
+/// Raises the soft limit to the hard one. The soft limit is low for the sake of programs that use
+/// `select(2)`, which nothing here does. If raising it is not allowed, it stays as it is:
+/// [`shortage`] reports whether it is enough.
 pub(crate) fn raise() {
     let now = getrlimit(Resource::Nofile);
     if now.current == now.maximum {
@@ -26,14 +26,14 @@ pub(crate) fn raise() {
     }
 }
 
-/// How many client connections can be served; `None`: there is no limit.
+/// How many client connections can be served; `None` if there is no limit.
 #[must_use]
 pub(crate) fn room() -> Option<usize> {
     let files = getrlimit(Resource::Nofile).current?;
     usize::try_from(enough_for(files)).ok()
 }
 
-/// What is wrong when so many client connections are allowed, if they cannot all be served.
+/// Describes the shortage if not all of the allowed client connections can be served.
 #[must_use]
 pub(crate) fn shortage(connections: usize) -> Option<String> {
     getrlimit(Resource::Nofile)

@@ -1,4 +1,4 @@
-//! Decides which addresses are this host's own, by the kernel's routes.
+//! Decides by the kernel's routes which addresses are this host's own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

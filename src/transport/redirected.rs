@@ -18,18 +18,19 @@ use tokio::sync::Notify;
 use super::listener::{self, canonical, is_about_one_connection};
 use super::own_address::{is_own, source_for};
 
-/// Firewall mark of our own connections ("wtap"): the redirect skips what carries it, and replies to it
-/// find their way back by a policy rule.
+/// Firewall mark of our own connections ("wtap"): the redirect skips marked packets, and a policy
+/// rule routes the replies to them back to us.
 pub const MARK: u32 = 0x7774_6170;
 
-/// How a connection that was redirected continues to the gateway.
+/// The route of a redirected connection to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Course {
     /// The destination that the client had dialled.
     pub to: SocketAddr,
-    /// The client, whose address the connection to the gateway keeps; `None`: nobody's.
+    /// The client, whose address the connection to the gateway keeps; `None` if it uses our own
+    /// address.
     pub client: Option<SocketAddr>,
-    /// It is a check of the tap itself.
+    /// The connection is a self-check of the tap.
     pub is_check: bool,
     /// Its bytes are passed on unread.
     pub is_unread: bool,
@@ -44,7 +45,8 @@ pub struct Redirected {
     exhausted: Arc<Notify>,
 }
 
-/// Connections of our own that check the tap's data path: where each comes from, and its course. Clones share them.
+/// Our own connections that check the tap's data path: the source address of each, and its course.
+/// Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct SelfChecks(Arc<Mutex<HashMap<SocketAddr, Course>>>);
 
@@ -53,7 +55,7 @@ pub struct SelfChecks(Arc<Mutex<HashMap<SocketAddr, Course>>>);
 const REMOTE_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 46);
 const REMOTE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0x77, 0x46);
 
-/// One self-check; its connection is known as such until this is dropped.
+/// One self-check; its connection is recognised as one until this is dropped.
 #[derive(Debug)]
 pub struct SelfCheck {
     checks: SelfChecks,
@@ -62,9 +64,9 @@ pub struct SelfCheck {
 }
 
 impl Redirected {
-    /// Accepts from this socket; `checks` continue to their own server. While `unread` is set, what the connections
-    /// carry is passed on without a look inside. `exhausted` is notified when there is no descriptor or memory for a
-    /// connection.
+    /// Accepts from this socket; `checks` continue to their own server. While `unread` is set,
+    /// connections are passed on without being inspected. `exhausted` is notified when there is no
+    /// descriptor or memory for a connection.
     #[must_use]
     pub fn new(
         listener: TcpListener,
@@ -133,9 +135,9 @@ impl Redirected {
 }
 
 impl SelfChecks {
-    /// Begins a check that goes to the tap at `to`, and from there to `server`, which stands in for the gateway. With
-    /// `as_remote` it goes on as a remote client's connection does, which needs the policy rules. The socket
-    /// carries our mark.
+    /// Begins a check that goes to the tap at `to`, and from there to `server`, which stands in for
+    /// the gateway. With `as_remote` it continues like a remote client's connection, which needs
+    /// the policy rules. The socket carries our mark.
     pub fn begin(
         &self,
         to: SocketAddr,
@@ -191,7 +193,8 @@ impl Drop for SelfCheck {
     }
 }
 
-/// The destination that the client dialled; `None`: our own listener, so it was not redirected.
+/// The destination that the client dialled; `None` if that is our own listener, so the connection
+/// was not redirected.
 fn original_destination(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
     let local = canonical(stream.local_addr()?);
     let socket = SockRef::from(stream);
@@ -206,15 +209,15 @@ impl Course {
             return TcpStream::connect(addr).await;
         };
         if source_for(addr.ip()).is_ok_and(|source| source == client.ip()) {
-            // Unbound: then the kernel needs a port that is free for this destination alone.
+            // Unbound, so that the kernel needs a port that is free only for this destination.
             return connect_marked(addr).await;
         }
         if is_own(client.ip()) {
-            // The client's port is taken, by the client.
+            // The client's port is in use, by the client itself.
             return connect_from(SocketAddr::new(client.ip(), 0), addr, Foreign::No).await;
         }
-        // The client's own port cannot collide: nobody else has it with this client. When an earlier
-        // connection of this client still occupies it, the kernel chooses one.
+        // The client's own port cannot collide with another client. If an earlier connection of
+        // this client still occupies it, let the kernel choose one.
         match connect_from(client, addr, Foreign::Yes).await {
             Err(error) if is_taken(&error) => {
                 connect_from(SocketAddr::new(client.ip(), 0), addr, Foreign::Yes).await
@@ -236,7 +239,7 @@ pub fn listen_marked(loopback: IpAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Whether a source address is another host's.
+/// Whether a source address belongs to another host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Foreign {
     Yes,

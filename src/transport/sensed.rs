@@ -8,7 +8,7 @@ use crate::session::end_cause::EndCause;
 use crate::session::record::frames::TcpFacts;
 use crate::session::record::{FirstBytes, TransportEnd};
 
-/// What was sensed; shared with whoever writes the record.
+/// The observations; shared with the code that writes the record.
 #[derive(Debug, Default)]
 pub struct Sensed {
     bytes_read: AtomicU64,
@@ -25,15 +25,15 @@ struct Rare {
 /// How a stream ended.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// What the far end, or its kernel, did.
+    /// How the far end, or its kernel, ended it.
     pub kind: TransportEnd,
     /// Why the stream did not end normally.
     pub cause: Option<EndCause>,
-    /// When it was seen.
+    /// When the end was seen.
     pub at: Instant,
-    /// What the kernel knew of a TCP connection that it gave up.
+    /// The kernel's facts about a TCP connection that it gave up.
     pub tcp: Option<TcpFacts>,
-    /// After FIN: when what was sent to the far end was found to be answered with a reset.
+    /// After FIN: when we found that bytes sent to the far end were answered with a reset.
     pub refused: Option<Instant>,
 }
 
@@ -44,25 +44,25 @@ impl Sensed {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// How it ended, once it has.
+    /// How the stream ended, once it has.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.rare().end.clone()
     }
 
-    /// What the first bytes looked like.
+    /// The kind of the first bytes.
     #[must_use]
     pub fn first_bytes(&self) -> FirstBytes {
         FirstBytes::of(&self.rare().first)
     }
 
-    /// It began with a TLS alert (RFC 8446 section 5.1): the far end wants TLS.
+    /// Whether the stream began with a TLS alert (RFC 8446 section 5.1): the far end wants TLS.
     #[must_use]
     pub fn began_with_tls_alert(&self) -> bool {
         self.rare().first.starts_with(&[0x15, 0x03])
     }
 
-    /// It began with an HTTP/1 status line.
+    /// Whether the stream began with an HTTP/1 status line.
     #[must_use]
     pub fn began_with_http_answer(&self) -> bool {
         self.rare().first.starts_with(b"HTTP/")
@@ -72,7 +72,7 @@ impl Sensed {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// More was read.
+    /// Records bytes that were read.
     pub(super) fn read(&self, bytes: &[u8]) {
         if self
             .bytes_read
@@ -85,17 +85,17 @@ impl Sensed {
         }
     }
 
-    /// Bytes came in a stream of it that is sensed for itself.
+    /// Counts bytes of an HTTP/2 stream that has its own observations.
     pub fn came(&self, bytes: usize) {
         self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Records the end; the first report counts.
+    /// Records the end; only the first report counts.
     pub fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
         self.ended_with(end, cause, None);
     }
 
-    /// The same, with what the kernel knew of the connection.
+    /// Like [`Self::ended`], with the kernel's facts about the connection.
     pub(super) fn ended_with(
         &self,
         kind: TransportEnd,
@@ -104,7 +104,7 @@ impl Sensed {
     ) {
         let at = Instant::now();
         match &mut self.rare().end {
-            // Its FIN ended one direction; the reset shows that it does not read either.
+            // The far end's FIN ended one direction; the reset shows that it does not read either.
             Some(before) if before.kind.is_orderly() && kind == TransportEnd::Rst => {
                 before.refused.get_or_insert(at);
             }

@@ -1,5 +1,5 @@
-//! A passive look at a stream while hyper drives it. hyper's own errors do not tell a FIN from a
-//! reset.
+//! A passive look at a stream while hyper drives it. hyper's own errors do not distinguish a FIN
+//! from a reset.
 
 use std::io;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ enum Writes {
 }
 
 impl Sensor {
-    /// Looks at `stream`.
+    /// Observes `stream`.
     #[must_use]
     pub(crate) fn new(stream: Stream) -> (Self, Arc<Sensed>) {
         let sensed = Arc::new(Sensed::default());
@@ -68,8 +68,8 @@ impl Sensor {
         (sensor, sensed)
     }
 
-    /// Whether a reset came for what was sent after the far end's FIN. Reading would not show it: it
-    /// returns the FIN again.
+    /// Whether bytes that were sent after the far end's FIN were answered with a reset. Reading
+    /// would not show it: it returns the FIN again.
     pub(crate) fn refused_after_fin(&self) -> bool {
         if let Some((end, cause)) = self.stream.broke() {
             self.ended(end, Some(cause));
@@ -77,7 +77,7 @@ impl Sensor {
         self.sensed.end().is_some_and(|end| end.refused.is_some())
     }
 
-    /// The stream again.
+    /// Unwraps the stream.
     #[must_use]
     pub(crate) fn into_inner(self) -> Stream {
         self.stream
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::transport::impossible::test_only;
 
-    /// An empty buffer would be taken for a FIN.
+    /// An empty buffer would look like a FIN.
     #[tokio::test]
     async fn a_wrong_count_of_read_bytes_is_a_bug_and_no_end() {
         let (near, mut far) = UnixStream::pair().unwrap();

@@ -1,7 +1,7 @@
-//! A client's connection as it was accepted: by TCP or by a unix socket.
+//! A client's connection as it was accepted: on a TCP or a unix socket.
 //!
-//! Bytes in front of TLS and HTTP (a PROXY header) are taken exactly; whatever is behind them stays
-//! in the kernel for TLS or the relay, which want the socket itself.
+//! Bytes before TLS and HTTP (a PROXY header) are read exactly; everything after them stays in the
+//! kernel for TLS or the relay, which need the socket itself.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::tcp_info;
 use crate::admission::proxy_header::{Header, Reader};
 use crate::session::record::proxy_protocol::ProxyFault;
 
-/// Most bytes that are looked at together for a PROXY header.
+/// Maximum number of bytes that are peeked at once for a PROXY header.
 const LOOK: usize = 512;
 
 /// An accepted connection.
@@ -30,9 +30,9 @@ pub enum ClientSocket {
 /// How reading a PROXY header ended without one.
 #[derive(Debug)]
 pub enum NoHeader {
-    /// What came is not what it should be.
+    /// The bytes are not a valid header.
     Fault(ProxyFault),
-    /// The connection ended; the fault is `None` when nothing had come.
+    /// The connection ended; the fault is `None` if nothing had come.
     Ended(Option<ProxyFault>),
     /// The connection broke.
     Broke(io::Error),
@@ -47,8 +47,8 @@ impl ClientSocket {
         }
     }
 
-    /// How many bytes the far end's host has acknowledged. `None`: a unix socket, where a write fails at
-    /// once if nobody can read it.
+    /// How many bytes the far end's host has acknowledged. `None` for a unix socket, where a write
+    /// fails at once if it can no longer be read.
     #[must_use]
     pub fn acknowledged(&self) -> Option<u64> {
         match self {
@@ -57,7 +57,7 @@ impl ClientSocket {
         }
     }
 
-    /// Looks at the first bytes without taking them.
+    /// Peeks at the first bytes without consuming them.
     pub async fn peek(&self, room: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.peek(room).await,
@@ -68,7 +68,8 @@ impl ClientSocket {
         }
     }
 
-    /// Reads a PROXY header and not one byte more. The reader keeps what came if this is dropped.
+    /// Reads a PROXY header and not one byte more. If this is dropped, the reader keeps the bytes
+    /// that came.
     pub async fn read_header(&mut self, reader: &mut Reader) -> Result<Header, NoHeader> {
         let mut room = [0; LOOK];
         loop {
@@ -77,7 +78,7 @@ impl ClientSocket {
                 return Err(NoHeader::Ended(reader.cut()));
             }
             let (taken, result) = reader.offer(room.get(..count).unwrap_or_default());
-            // They are there: this does not wait.
+            // The bytes have arrived: this does not wait.
             let taken = room.get_mut(..taken).unwrap_or_default();
             self.read_exact(taken).await.map_err(NoHeader::Broke)?;
             match result {
@@ -130,7 +131,7 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Neither kind buffers.
+        // Neither kind of socket buffers.
         Poll::Ready(Ok(()))
     }
 

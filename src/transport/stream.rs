@@ -55,13 +55,13 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// An end of the stream means `close_notify`, not just FIN.
+    /// Whether the stream is TLS, so that its end means `close_notify`, not just FIN.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
     }
 
-    /// What the kernel knows of a connection to the gateway; `None` of a unix socket.
+    /// The kernel's facts about a connection to the gateway; `None` for a unix socket.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpLook> {
         match self {
@@ -72,7 +72,7 @@ impl Stream {
     }
 }
 
-/// What is asked of a client's connection, not of the stream that hyper drives.
+/// Queries about a client's connection, not about the stream that hyper drives.
 impl Stream {
     /// The socket's pending error, which the kernel returns only once.
     pub(super) fn broke(&self) -> Option<(TransportEnd, EndCause)> {
@@ -86,8 +86,8 @@ impl Stream {
         error.ok().flatten().map(|error| cause::of_error(&error))
     }
 
-    /// How many bytes the far end's host has acknowledged. `None`: a unix socket, where a write fails at
-    /// once if nobody can read it.
+    /// How many bytes the far end's host has acknowledged. `None` for a unix socket, where a write
+    /// fails at once if it can no longer be read.
     #[must_use]
     pub fn acknowledged(&self) -> Option<u64> {
         match self {

@@ -1,7 +1,7 @@
-//! What the kernel knows of a TCP connection (Linux `TCP_INFO`, tcp(7)).
+//! The kernel's facts about a TCP connection (Linux `TCP_INFO`, tcp(7)).
 //!
 //! The only place with `unsafe`: no maintained crate offers this option behind a safe function,
-//! and without it a lost network cannot be told from a peer that left.
+//! and without it a lost network cannot be distinguished from a peer that left.
 
 use crate::session::record::frames::TcpFacts;
 
@@ -24,7 +24,7 @@ fn facts(info: &libc::tcp_info) -> TcpFacts {
     }
 }
 
-/// What the kernel knows of a connection, with what a record does not keep.
+/// The kernel's facts about a connection, including some that a record does not keep.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpLook {
     facts: TcpFacts,
@@ -52,7 +52,7 @@ pub(crate) fn look(socket: &impl std::os::fd::AsRawFd) -> Option<TcpLook> {
     })
 }
 
-/// How many bytes the far end has acknowledged, our FIN among them.
+/// How many bytes the far end has acknowledged, including our FIN.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub(crate) fn acknowledged(socket: &impl std::os::fd::AsRawFd) -> Option<u64> {
@@ -85,7 +85,7 @@ fn ask(socket: &impl std::os::fd::AsRawFd) -> Option<libc::tcp_info> {
     Some(info)
 }
 
-/// Other systems have no such option.
+/// Always `None`: other systems have no such option.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn read<T>(_: &T) -> Option<TcpFacts> {

@@ -36,12 +36,12 @@ use crate::session::text::PeerText;
 pub(crate) struct Failed {
     /// For the record; `failure` is set.
     pub facts: ClientTls,
-    /// As it was.
+    /// The original error.
     pub error: io::Error,
 }
 
-/// Does the handshake of a client of which `read` has come. On failure the facts hold what was
-/// learned, the server name among them; the client was sent its alert.
+/// Does the handshake with a client from which `read` has arrived. On failure the facts contain
+/// what was learned, including the server name; the alert has been sent to the client.
 pub(crate) async fn accept_read(
     socket: ClientSocket,
     read: Vec<u8>,
@@ -84,8 +84,8 @@ pub(crate) async fn accept_read(
     }
 }
 
-/// Does the handshake with a client of which nothing has been read, and sends everything at once instead of waiting for
-/// the first answer.
+/// Does the handshake with a client from which nothing has been read, and sends everything at once
+/// instead of waiting for the first answer.
 #[cfg(test)]
 pub(crate) async fn accept(
     socket: ClientSocket,
@@ -98,7 +98,7 @@ pub(crate) async fn accept(
     Ok(stream)
 }
 
-/// Does the handshake with a client of which `read` has arrived; `learned` gets the negotiated
+/// Does the handshake with a client from which `read` has arrived; `learned` gets the negotiated
 /// facts.
 async fn shake(
     mut socket: ClientSocket,
@@ -158,7 +158,7 @@ fn failure(error: &io::Error) -> TlsFailure {
     }
 }
 
-/// Faults that we found ourselves. What the client rejects, it reports with an alert.
+/// The failure kind for faults that we found ourselves. The client reports its own with an alert.
 fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
     use rustls::Error;
     match error {
@@ -178,7 +178,7 @@ fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
     }
 }
 
-/// Which TLS parameter the client and we have no common value for.
+/// The TLS parameter for which the client and we have no common value.
 fn in_common(missing: &PeerIncompatible) -> TlsFailureKind {
     use PeerIncompatible as Missing;
     match missing {

@@ -1,7 +1,7 @@
 //! Listening unix sockets: their file, its permissions, and its removal.
 //!
-//! A file of the same name is removed only if it is a socket on which nobody listens: what an
-//! earlier run left behind. A regular file, or a socket that answers, is never touched.
+//! A file of the same name is removed only if it is a socket without a listener, left by an earlier
+//! run. A regular file, or a socket that answers, is never touched.
 
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ pub struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another program, or our successor, may have put its own in this place.
+        // Another program, or our successor, may have put its own file there.
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
         if ours && let Err(error) = fs::remove_file(&self.path) {
@@ -35,14 +35,15 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens at `path`, with these permissions from the first moment on. The error is in words.
+/// Listens at `path`, with these permissions from the first moment on. The error is text for
+/// people.
 pub(crate) fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), String> {
     let failed = |what: &str, error: &io::Error| {
         format!("`unix:{}`: failed to {what}: {error}", path.display())
     };
     make_way(path)?;
     let listener = listen(path).map_err(|error| failed("listen", &error))?;
-    let found = fs::symlink_metadata(path).map_err(|error| failed("look at it", &error))?;
+    let found = fs::symlink_metadata(path).map_err(|error| failed("stat it", &error))?;
     let file = SocketFile {
         path: path.to_owned(),
         device: found.dev(),
@@ -53,10 +54,10 @@ pub(crate) fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile),
     Ok((listener, file))
 }
 
-/// A listener whose file nobody else may open yet.
+/// A listener whose file only our own user may open yet.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Linux makes the file with the mode that the socket has, less the umask.
+    // Linux creates the file with the mode of the socket, less the umask.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(listener::BACKLOG)?;
@@ -64,17 +65,17 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// Removes what an earlier run has left there, and nothing else.
+/// Removes a socket that an earlier run has left there, and nothing else.
 fn make_way(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("`unix:{shown}`: failed to look at it: {error}")),
+        Err(error) => return Err(format!("`unix:{shown}`: failed to stat it: {error}")),
         Ok(found) => found,
     };
     if !found.file_type().is_socket() {
         return Err(format!(
-            "`unix:{shown}`: something is there that is no socket; it is left alone"
+            "`unix:{shown}`: the path exists and is not a socket; it is left alone"
         ));
     }
     match Probe::connect(path) {
@@ -82,7 +83,7 @@ fn make_way(path: &Path) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .map_err(|error| format!("`unix:{shown}`: failed to remove the old socket: {error}")),
         Err(error) => Err(format!(
-            "`unix:{shown}`: a socket is there, and whether somebody listens on it cannot be told: {error}"
+            "`unix:{shown}`: a socket is there, and it is unknown whether anything listens on it: {error}"
         )),
     }
 }
@@ -121,11 +122,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("notes.txt");
         fs::write(&file, "keep me").unwrap();
-        assert!(bind(&file, 0o660).unwrap_err().contains("no socket"));
+        assert!(bind(&file, 0o660).unwrap_err().contains("not a socket"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "keep me");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).unwrap();
-        assert!(bind(&link, 0o660).unwrap_err().contains("no socket"));
+        assert!(bind(&link, 0o660).unwrap_err().contains("not a socket"));
         let taken = folder.path().join("taken.sock");
         let other = std::os::unix::net::UnixListener::bind(&taken).unwrap();
         assert!(bind(&taken, 0o660).unwrap_err().contains("another process"));

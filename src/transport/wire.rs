@@ -27,8 +27,9 @@ use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
-/// Most bytes taken from a socket at once. Messages of 64 KiB are common, and with their header and TLS
-/// they are a little longer than that: a read of 64 KiB would leave a few bytes for another one.
+/// Maximum number of bytes read from a socket at once. Messages of 64 KiB are common, and their
+/// header and TLS make them a little longer: a read of 64 KiB would leave a few bytes for another
+/// read.
 pub(crate) const READ_SIZE: usize = 128 * 1024;
 
 /// Size of the ciphertext buffer: the bytes kept from before, followed by what was read.
@@ -90,8 +91,8 @@ pub(crate) struct Wire {
     waiting: usize,
     /// An end that was learned while bytes that came before it were still to be handed out.
     end: Option<Ended>,
-    /// How the leg broke, according to a failed write. The kernel reports it only once; reading
-    /// then finds what looks like a FIN.
+    /// How the leg broke, according to a failed write. The kernel reports this only once; a later
+    /// read finds what looks like a FIN.
     broken: Option<(TransportEnd, EndCause)>,
 }
 
@@ -153,7 +154,7 @@ impl Wire {
             let count = self.ahead.len().min(room.len());
             room.put(self.ahead.split_to(count));
             if self.ahead.is_empty() {
-                // Even an empty one holds on to the whole buffer that hyper had read into.
+                // Even an empty `Bytes` keeps the whole buffer alive that hyper had read into.
                 self.ahead = Bytes::new();
             }
             return Poll::Ready(Readout::Bytes(count));
@@ -177,8 +178,8 @@ impl Wire {
         }
     }
 
-    /// From now on every read asks the kernel: when the tunnel ends at once there is no time to
-    /// wait until the reactor learns of the last bytes.
+    /// From now on every read asks the kernel: when the tunnel ends at once, there is no time to
+    /// wait until the reactor reports the last bytes.
     pub(crate) fn read_at_once(&mut self) {
         self.socket.read_at_once();
     }
@@ -252,7 +253,7 @@ impl Wire {
         }
     }
 
-    /// Whether anything waits to be written.
+    /// Whether nothing waits to be written.
     #[must_use]
     pub(crate) fn is_flushed(&self) -> bool {
         self.waiting == 0
@@ -308,8 +309,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
-    /// socket there is no reset; it is closed.
+    /// Ends the leg at once with a reset, which is how the far end must see a reset of the other
+    /// leg. On a unix socket there is no reset; it is closed.
     pub(crate) fn reset(self) {
         self.socket.reset();
     }
@@ -321,7 +322,7 @@ impl Wire {
         self.socket.broke()
     }
 
-    /// What the kernel knows of this leg.
+    /// The kernel's facts about this leg.
     #[must_use]
     pub(crate) fn tcp_facts(&self) -> Option<TcpFacts> {
         self.socket.tcp_facts()

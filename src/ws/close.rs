@@ -29,6 +29,8 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: the sender met an unexpected condition.
     pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 3008: the sender waited for something for too long.
+    pub const TIMEOUT: Self = Self(3008);
 
     /// Whether a peer may put this code into a Close frame: 1000–1003, 1007–1014, 3000–4999 (RFC
     /// 6455 section 7.4 and the IANA registry).
@@ -58,6 +60,7 @@ impl CloseCode {
             1015 => "TLS handshake",
             3000 => "unauthorized",
             3003 => "forbidden",
+            3008 => "timeout",
             _ => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! Health checks beside those who open as many connections as they can, and say nothing, or much.
+//! Health checks during a flood of connections that send nothing, or much.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::peers::{Via, echo};
 use crate::support::deadline::{promised, within};
 use crate::support::tap::Setup;
 
-/// What a health check waits at most: as long as Kubernetes and Docker let it be told to.
+/// Time limit of a health check: a usual one in Kubernetes and Docker.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How each of the flooders begins. Nobody reads an answer.
@@ -31,7 +31,7 @@ async fn flood(from: Ipv4Addr, addr: SocketAddr, words: &str) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind((from, 0).into()).unwrap();
-        // It may be put out at any time.
+        // The listener may close it at any time.
         if let Ok(mut stream) = socket.connect(addr).await {
             let _ = stream.write_all(words.as_bytes()).await;
             kept.push_back(stream);

@@ -1,4 +1,4 @@
-//! Who is answered, and what those who are not can do to the listener.
+//! Which clients are answered, and what the others can do to the listener.
 
 use std::fs;
 
@@ -46,7 +46,7 @@ async fn a_page_whose_name_was_made_to_point_here_learns_nothing() {
         assert_eq!(answer.status(), status, "{unknown:?}");
         assert!(!answer.body.contains("version"), "{}", answer.body);
     }
-    // A target that brings a host of its own would make the header meaningless.
+    // A target with its own host would make the header meaningless.
     let absolute = format!("GET http://evil.example/healthz HTTP/1.1\r\nHost: {addr}\r\n\r\n");
     assert_eq!(raw(addr, absolute.as_bytes()).await.status(), 400);
     // No page may read an answer, whatever it asks for.

@@ -63,7 +63,7 @@ async fn a_tap_that_can_work_says_so() {
     assert_eq!((code, &told["status"]), (0, &json!("ok")));
 }
 
-/// Somebody broke the file of a tap that runs: it lives, and to restart it would end it.
+/// The file of a running tap is broken: the tap is alive, and a restart would fail.
 #[tokio::test]
 async fn a_tap_whose_file_has_a_mistake_is_alive() {
     let peer = echo::start(&Via::Plain).await;

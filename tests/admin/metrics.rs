@@ -1,4 +1,4 @@
-//! `/metrics`: what it counts is what stands in the records, in the format that Prometheus reads.
+//! `/metrics`: its counts agree with the records, and Prometheus can read its format.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! `/sessions` and `wstap sessions`: what is open, while it is open, and no secret of it.
+//! `/sessions` and `wstap sessions`: open sessions, while they are open, and none of their secrets.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -187,7 +187,7 @@ async fn no_secret_is_shown() {
     for path in ["/sessions", "/metrics", "/readyz", "/healthz"] {
         told.push(get(&tap, path).await.body);
     }
-    // Neither what a client of the listener itself sends.
+    // Nor what a client of the listener itself sends.
     told.push(get(&tap, &format!("/{canary}?token={canary}")).await.body);
     told.push(tap.stderr());
     told.push(tap.stdout());

@@ -91,8 +91,8 @@ fn inherits() -> bool {
     value.trim() == "1"
 }
 
-/// The gateway's sockets carry our mark only while we are attached, and only where nobody else goes by marks; without
-/// it remote clients are tapped all the same.
+/// The gateway's sockets carry our mark only while we are attached, and only where nobody else uses
+/// marks; without it remote clients are tapped all the same.
 #[tokio::test]
 async fn sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks() {
     let this = test_name!(sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks);
@@ -119,7 +119,7 @@ async fn sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks() {
     Attached::start(gateway.port, LONG).await.killed().await;
     assert!(run(&["--detach"]).status.success());
     assert_eq!(snapshot(), before);
-    // Also where somebody has removed the route that says whose it is.
+    // Also if somebody has removed the route that marks the setting as ours.
     let attached = Attached::start(gateway.port, LONG).await;
     netns::ip_here(&net, "-4 route flush table 77747");
     attached.detach().await;
@@ -226,7 +226,8 @@ async fn a_setting_that_cannot_be_written_is_left_alone() {
     drop(net);
 }
 
-/// Each keeps its address and port, and its bulk comes back; the gateway's socket has this mark.
+/// Each keeps its address and port, and its bulk data comes back; the gateway's socket has this
+/// mark.
 async fn remote_clients_are_tapped(net: &netns::Net, gateway: &Namer, mark: u32) {
     for ip in [IpAddr::from(HERE_V4), HERE_V6.into()] {
         let (mut conn, own, seen) = session(net, From::There, at(ip, gateway.port)).await;
@@ -361,7 +362,7 @@ async fn a_gateway_on_every_ipv4_address_is_not_reached_by_ipv6() {
     refused_except(&net, gateway.port, |ip| ip.is_ipv4()).await;
 }
 
-/// What was refused without the tap still is.
+/// Connections that were refused without the tap still are.
 async fn refused_except(net: &netns::Net, port: u16, is_served: impl Fn(IpAddr) -> bool) {
     for (from, ip) in ways() {
         if is_served(ip) {

@@ -11,7 +11,7 @@ use crate::support::deadline::{STEP, poll};
 use crate::support::netns::{self, HERE_V4, Net, test_name};
 use crate::support::wire::Wire;
 
-/// Opens sessions, one after the other, until one goes straight to the gateway, and so many more. Returns the tapped
+/// Opens sessions, one after the other, until one goes straight to the gateway, and this many more. Returns the tapped
 /// and the direct ones.
 async fn until_direct(net: &Net, port: u16, more: usize) -> (Vec<Conn>, Vec<Conn>) {
     let (mut tapped, mut direct) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! It ends: by its time, when asked, and with the last tapped session.
+//! The tap ends: when its time is over, when asked, and with the last tapped session.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -231,7 +231,7 @@ async fn a_flush_of_the_ruleset_is_survived_and_reported() {
     attached.records_once(1).await;
 }
 
-/// The machine's own clock is never set: the library answers for the wall clock alone.
+/// The machine's own clock is never set: the library fakes the wall clock alone.
 #[tokio::test]
 async fn on_time_while_the_wall_clock_steps() {
     let this = test_name!(on_time_while_the_wall_clock_steps);
@@ -314,7 +314,7 @@ async fn during_the_grace_a_port_is_used_again_directly() {
         attached.signal("TERM");
         let leaving = || status().filter(|status| status["state"] == "leaving");
         assert!(poll(STEP, leaving).await.is_some(), "{:?}", status());
-        // Connection tracking believes in the ended connection for some seconds more.
+        // Connection tracking keeps the ended connection for some seconds more.
         let began = Instant::now();
         let mut direct = loop {
             let (conn, again, seen) = from_there(&net, own.port(), to).await;

@@ -129,7 +129,8 @@ async fn rounds_of(name: &str, net: &Net) -> Vec<Duration> {
         }
         attached.ended().await;
         for mut conn in open {
-            // A killed tap cannot tell its clients: the next thing that they send is answered by a reset.
+            // A killed tap cannot notify its clients: the next bytes that they send are answered by
+            // a reset.
             let _ = conn.send_masked(Frame::text("still there?")).await;
             let (_, ending) = conn.frames_to_end().await;
             assert_ne!(ending, Ending::StillOpen, "{round}");
@@ -166,7 +167,7 @@ async fn killed() {
     let before = snapshot();
     rounds_of("KILL", &net).await;
     assert_ne!(snapshot(), before, "policy rules are left");
-    // Who may not remove them does not say that they are gone.
+    // A user who may not remove them does not report them as gone.
     let detach = command(&["--detach"]);
     let output = Command::new("setpriv")
         .args(["--inh-caps=-net_admin", "--bounding-set=-net_admin"])
@@ -234,8 +235,12 @@ async fn a_tap_that_goes_on_is_attached_again() {
     let state = || status().filter(|status| status["state"] == "attached");
     assert!(poll(STEP, state).await.is_some(), "{:?}", status());
     assert!(!is_direct(&net, to).await);
-    let text = attached.stderr();
-    assert!(text.contains("the redirect was renewed too late"), "{text}");
+    let reported = || (attached.stderr().contains("the redirect was renewed late")).then_some(());
+    assert!(
+        poll(STEP, reported).await.is_some(),
+        "{}",
+        attached.stderr()
+    );
 }
 
 #[tokio::test]
@@ -352,7 +357,7 @@ async fn ports_of_the_last_taps_clients_can_be_used_again() {
     let to = at(Ipv4Addr::LOCALHOST, gateway.port);
     let mut attached = Attached::start(gateway.port, LONG).await;
     let (tapped, port) = from_port(0, to).await;
-    // The connection ends untracked: the kernel goes on believing in it, for days.
+    // The connection ends untracked: the kernel keeps its entry for days.
     attached.signal("STOP");
     let nft = attached.nft_child();
     signal("KILL", &nft);

@@ -1,5 +1,5 @@
-//! What goes wrong is judged as inline: each fault of a gateway and of a client once before `wstap serve`, and
-//! once attached.
+//! Faults are judged as inline: each fault of a gateway and of a client occurs once with `wstap
+//! serve`, and once attached.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -109,7 +109,7 @@ impl Fault {
         }
     }
 
-    /// A session through whatever this connection leads through.
+    /// A session over this connection.
     async fn visit(self, mut conn: Conn, peer: &Peer) {
         let request = head::upgrade("/", "localhost", &[]);
         if conn.send(&request).await.is_err() {
@@ -122,7 +122,7 @@ impl Fault {
             let _ = conn.rest().await;
             return;
         }
-        // Attach's own question may wait with it.
+        // Attach's own request for `/healthz` may be waiting too.
         peer.go();
         peer.go();
         match self {
@@ -152,7 +152,7 @@ impl Fault {
     }
 }
 
-/// What has to be the same.
+/// The facts that have to be the same.
 fn judged(record: &SessionRecord) -> Value {
     let verdict = record.verdict.as_ref().expect("a verdict");
     let close = serde_json::to_value(&record.close).expect("JSON");

@@ -1,4 +1,4 @@
-//! Clients that end their sending side right behind their request, through an attached tap.
+//! Clients that end their sending side right after their request, through an attached tap.
 
 use super::{From, at, connect};
 use crate::peers::{Via, answers_when_told};

@@ -1,4 +1,4 @@
-//! What is missing or in the way is said before the first change.
+//! Missing requirements and conflicts are reported before the first change.
 
 use std::process::{Command, Output};
 

@@ -107,8 +107,8 @@ async fn a_thousand_connections_across_attach_and_detach_are_all_served() {
     assert!(tapped >= 300, "{tapped} were tapped");
 }
 
-/// A session of bulk messages, each of which comes back as it was sent, until told to stop; how many
-/// there were.
+/// A session of bulk messages, each of which comes back as it was sent, until told to stop; returns
+/// their number.
 async fn bulk(mut conn: Conn, seed: u8, stop: Arc<AtomicBool>) -> u32 {
     let (mut turns, mut salt) = (0, seed);
     while !stop.load(Ordering::Relaxed) {
@@ -172,7 +172,7 @@ async fn under_load_every_new_connection_is_tapped_and_running_sessions_go_on() 
                     assert_eq!(own.ip(), seen.ip());
                     echoes(&mut conn, "new").await;
                     close(conn).await;
-                    // Which were wholly in the attached time.
+                    // Whether the whole session fell into the attached time.
                     let through = now == 1 && phase.load(Ordering::Relaxed) == 1;
                     (own.to_string(), through)
                 });
@@ -201,11 +201,16 @@ async fn under_load_every_new_connection_is_tapped_and_running_sessions_go_on() 
         .clone()
         .filter(|(own, _)| !tapped.contains(own))
         .collect();
-    // On a machine that is busy for seconds the redirect expires, and the tap reports that.
+    // On a machine that is busy for seconds the redirect expires: the tap reports for how long, and the newcomers of the
+    // busy seconds before may all come in that time.
     let text = attached.stderr();
-    let expired = text.contains("went straight to the gateway meanwhile");
+    let gaps = text.split("gap_ms=").skip(1).map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+        digits.unwrap().parse::<u128>().unwrap() + 3000
+    });
+    let excused = gaps.sum::<u128>() / APART.as_millis();
     assert!(
-        missing.is_empty() || expired,
+        missing.len() as u128 <= excused,
         "not tapped: {missing:?}\n{text}"
     );
     assert!(through.count() > 50);

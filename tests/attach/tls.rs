@@ -55,7 +55,7 @@ impl Gateway {
     }
 }
 
-/// What an attached tap is told of its gateway at the start need not stay so.
+/// An attached tap's finding about its gateway at the start may change later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_begins_to_speak_tls_later_passes_unread() {
     let this = test_name!(a_gateway_that_begins_to_speak_tls_later_passes_unread);
@@ -94,7 +94,7 @@ async fn a_gateway_that_begins_to_speak_tls_later_passes_unread() {
     assert_eq!(rule(&record_of(&attached, own, 2).await), "ok.passed");
 }
 
-/// Its clients give up sooner than anybody would call it silent, and close; it never does.
+/// Its clients give up and close before it counts as silent; it never closes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_hangs_is_told_and_its_clients_are_not_kept_for_ever() {
     let this = test_name!(a_gateway_that_hangs_is_told_and_its_clients_are_not_kept_for_ever);
@@ -145,7 +145,7 @@ async fn what_waits_for_a_gateway_that_does_not_read_is_shown() {
     assert!(waits.await.is_some(), "{:?}", attached::status());
 }
 
-/// That its answer is late does not hold up the tap.
+/// Its late answer does not hold up the tap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_gateway_with_tls_is_known_once_it_has_answered() {
     const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 10];
@@ -169,7 +169,7 @@ async fn a_slow_gateway_with_tls_is_known_once_it_has_answered() {
                         let _ = tcp.write_all(ALERT).await;
                         hurried.fetch_add(1, Ordering::Relaxed);
                     }
-                    // Asked no longer: on a machine that was too busy.
+                    // The tap gave up asking, because the machine was too busy.
                     _ = tcp.read(&mut rest) => {}
                 }
             }
@@ -449,7 +449,7 @@ async fn a_gateway_that_fails_unread_is_told_from_a_client_that_does() {
         let hello = hello();
         tcp.write_all(&hello).await.unwrap();
         let mut answer = Vec::new();
-        // As long as a client waits that gives up.
+        // As long as a client that gives up waits.
         let waiting = tcp.read_to_end(&mut answer);
         let _ = tokio::time::timeout(Duration::from_millis(2500), waiting).await;
         drop(tcp);
@@ -464,7 +464,7 @@ async fn a_gateway_that_fails_unread_is_told_from_a_client_that_does() {
     }
 }
 
-/// The first connection is attach's question what it speaks.
+/// The first connection is attach's own, which finds out what the gateway speaks.
 async fn serve_badly(mut tcp: TcpStream, nth: u32) {
     let mut read = [0; 2048];
     let alert = [21, 3, 3, 0, 2, 2, 70];

@@ -1,4 +1,5 @@
-//! Nobody reads what it writes, as behind a pager or on a terminal that Ctrl-S paused: nothing waits for that.
+//! Nobody reads its output, as with a pager or on a terminal that Ctrl-S paused: nothing waits for
+//! a reader.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::support::pipe::full_pipe;
 /// How soon it ends: the last records and the last lines have a second each.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// Waits until it has renewed the redirect after it had something to say.
+/// Waits until it has renewed the redirect after it had something to print.
 async fn renewed() {
     let renewed = || {
         let status = status()?;

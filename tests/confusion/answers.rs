@@ -1,4 +1,4 @@
-//! The gateway, or what stands in its place, does not answer the upgrade with a proper 101.
+//! The gateway, or a server in its place, does not answer the upgrade with a proper 101.
 
 use wstap::session::SessionRecord;
 
@@ -10,7 +10,7 @@ use crate::peers::{
 use crate::support::head::{self, upgrade};
 use crate::support::tap::{Face, Setup};
 
-/// What the gateway's Control UI begins with.
+/// The beginning of the gateway's Control UI page.
 const CONTROL_UI: &str = "<!doctype html> <html data-openclaw-control-ui-build=\"1\"><body></body>";
 
 pub fn faults() -> Vec<Fault> {

@@ -216,11 +216,11 @@ fn over_tls(peer: &Peer) -> Setup {
     Setup::before_url(&format!("https://{}", peer.addr()))
 }
 
-/// Docker gives a container's host twelve digits of its id for a name.
+/// Docker's host name of a container is the first twelve digits of its id.
 async fn in_a_container() -> SessionRecord {
     let nobody = Deaf::unheard();
     let script = "echo 0123456789ab > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
-    // Mounts need no mending: the name's file shows that of the namespace which reads it.
+    // No mount is needed: the file shows the host name of the namespace that reads it.
     let words = [
         "unshare",
         "--user",

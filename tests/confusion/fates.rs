@@ -1,4 +1,4 @@
-//! What becomes of a Close frame: it is answered, lost behind a backlog, or crosses another one; and
+//! The fate of a Close frame: it is answered, lost behind a backlog, or crosses another one; and
 //! Closes that a breach of the protocol brought about.
 
 use wstap::session::SessionRecord;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wstap::session::record::Class;
 
-/// What came of one fault.
+/// The outcome of one fault.
 pub struct Case {
     name: &'static str,
     injected: Class,

@@ -1,5 +1,5 @@
-//! What gateways before 2026.8 say otherwise than later ones, as 2026.1 to 2026.7 say it; and what only
-//! looks like it.
+//! Answers of gateways before 2026.8 that later ones word differently, as 2026.1 to 2026.7 send
+//! them; and answers that only look like them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What the tap does of its own accord: timers, denials, limits, the drain.
+//! Endings that the tap itself causes: timers, denials, limits, the drain.
 
 use wstap::session::SessionRecord;
 
@@ -240,7 +240,7 @@ fn caps() -> Vec<Fault> {
     ]
 }
 
-/// The client sends what goes over a cap, and then answers our Close.
+/// The client sends bytes that exceed a cap, and then answers our Close.
 async fn capped(key: &str, value: serde_json::Value, frame: Frame) -> SessionRecord {
     let (_peer, setup) = before_echo().await;
     let setup = setup.set(&format!("limits.session.{key}"), value);

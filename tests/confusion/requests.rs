@@ -190,7 +190,7 @@ async fn done(tap: Tap, mut conn: Conn) -> SessionRecord {
 }
 
 /// A gateway that is stuck after its challenge, or after `hello-ok` and with a request before it. The
-/// client waits so long and closes.
+/// client waits for this long and closes.
 async fn stuck(request: Option<&str>, wait_ms: u64) -> SessionRecord {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let say = |message: serde_json::Value| {

@@ -1,4 +1,4 @@
-//! A fault, what must be said of it, and the steps that many faults share.
+//! A fault, what its record must say, and the steps that many faults share.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ type Run = Pin<Box<dyn Future<Output = SessionRecord> + Send>>;
 pub struct Fault {
     pub name: &'static str,
     pub wanted: Wanted,
-    /// Injects it and gives the record.
+    /// Injects it and returns the record.
     pub inject: Box<dyn FnOnce() -> Run + Send>,
 }
 
@@ -113,8 +113,8 @@ impl Wanted {
     }
 }
 
-/// What an action leaves to be filled in. A word that is part of a name, such as `OPENCLAW_CONFIG_PATH`, is
-/// none.
+/// A placeholder that an action leaves to be filled in. A word that is part of a name, such as
+/// `OPENCLAW_CONFIG_PATH`, is none.
 fn placeholder(action: &str) -> Option<&str> {
     const BLANKS: [&str; 6] = ["HOST", "PORT", "NAME", "FILE", "PATH", "REQUEST-ID"];
     let in_a_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
@@ -191,7 +191,7 @@ pub async fn gateway() -> Gateway {
     Gateway::start(&Via::Plain, Script::default()).await
 }
 
-/// Reads to the end, ends in order, and gives the upgrade attempt's record.
+/// Reads to the end, ends cleanly, and returns the upgrade attempt's record.
 pub async fn over(tap: Tap, mut conn: Conn) -> SessionRecord {
     conn.rest().await;
     conn.finish().await;

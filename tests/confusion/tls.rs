@@ -1,4 +1,4 @@
-//! TLS handshakes of clients that come to nothing.
+//! TLS handshakes of clients that fail or lead to no request.
 
 use std::sync::Arc;
 

@@ -264,7 +264,7 @@ fn lost(name: &'static str, rule: &'static str, order: Order) -> Fault {
     .saw(written(1006), NOTHING)
 }
 
-/// What the `OpenClaw` dialect knows of the moment.
+/// Endings whose phase only the `OpenClaw` dialect knows.
 fn inside() -> Vec<Fault> {
     vec![
         fault(
@@ -350,7 +350,7 @@ async fn told_openclaw() -> (Peer, Control, Tap, Conn) {
     (peer, control, tap, conn)
 }
 
-/// So long somebody waits before the fault: the duration is a part of it.
+/// The wait before the fault, whose duration is a part of it.
 pub async fn patience(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }

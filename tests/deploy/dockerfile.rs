@@ -68,7 +68,7 @@ fn complaints(file: &[Instruction]) -> Vec<String> {
     let mut stages = BTreeSet::new();
     for from in all(file, "FROM") {
         let words = from.words();
-        // Another image tomorrow under the same words: nobody could build this one again.
+        // The same name may be another image tomorrow: nobody could build this one again.
         match words[0].rsplit_once(':') {
             Some((_, "latest")) | None if !stages.contains(words[0]) => {
                 found.push(format!("no version is pinned: FROM {}", from.rest));
@@ -186,8 +186,8 @@ fn it_agrees_with_the_other_files() {
     );
     let state = image["state_dir"].as_str().expect("a folder");
     assert_eq!(last(&file, "VOLUME").exec(), [state]);
-    // The volume takes its owner and mode from the image, and is closed to all but the user. Only what is
-    // below a folder that is copied keeps them.
+    // The volume takes its owner and mode from the image, and is closed to all but the user. Only files
+    // below a folder that is copied keep them.
     let (user, group) = last(&file, "USER").rest.split_once(':').expect("a group");
     let made = format!("install -d -m 0700 -o {user} -g {group} /out{state}");
     assert!(
@@ -278,7 +278,8 @@ fn the_program_is_shipped_without_debug_information_and_no_frontend_is_pulled() 
     assert!(build.contains(" target/dist/wstap "), "{build}");
 }
 
-/// What is made in `deploy/` by its page's commands: secrets, and copies of what is kept elsewhere.
+/// Files that its page's commands make in `deploy/`: secrets, and copies of files that are kept
+/// elsewhere.
 #[test]
 fn what_is_made_beside_the_files_is_not_committed() {
     for name in [
@@ -299,8 +300,8 @@ fn what_is_made_beside_the_files_is_not_committed() {
     }
 }
 
-/// What the build stage copies is in the repository and passes `.dockerignore`; with that alone
-/// Cargo knows the package.
+/// Every file that the build stage copies is in the repository and passes `.dockerignore`; with
+/// those files alone Cargo can read the package.
 #[test]
 fn the_context_of_the_build_is_whole() {
     let ignored = read(".dockerignore");

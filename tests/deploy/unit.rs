@@ -64,7 +64,7 @@ impl Units {
         self.run(&["verify", "--man=no"], &["wstap.service", "wstap.socket"])
     }
 
-    /// What is in a set, sets in it included.
+    /// The system calls in a set, including those of nested sets.
     fn system_calls(&self, set: &str) -> BTreeSet<String> {
         let (fine, said) = self.run(&["syscall-filter", set], &[]);
         assert!(fine, "{said}");

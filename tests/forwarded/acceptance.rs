@@ -1,4 +1,4 @@
-//! Whether the gateway believes what it is told, how the tap learns it, and what it does then.
+//! Whether the gateway believes the tap's headers, how the tap finds out, and what it does then.
 
 use super::*;
 use crate::support::deadline::{STEP, poll, within};
@@ -195,7 +195,7 @@ async fn a_gateway_that_was_gone_is_asked_again() {
     );
 }
 
-/// Gateways before 2026.8 answer everybody: that they believe us is then not known, and is told once.
+/// Gateways before 2026.8 answer everybody: whether they believe us is unknown, and logged once.
 #[tokio::test]
 async fn a_gateway_that_checks_nothing_shows_nothing() {
     for age in [Age::Ignores, Age::AnswersPages] {
@@ -246,7 +246,7 @@ async fn a_gateway_that_begins_to_check_is_asked_again() {
     assert_eq!(answer.status(), 403);
     let verdict = record.verdict.as_ref().expect("a verdict");
     assert_eq!(verdict.rule, "gateway.refused.attribution");
-    // It may as well be this client that it does not take.
+    // The refusal may as well be about this client alone.
     assert_eq!(verdict.confidence, Confidence::Likely);
     warned(&tap, "the gateway does not believe who we say a client is").await;
     rules.trust(&[LOOPBACK]);

@@ -179,7 +179,7 @@ async fn a_body_that_is_too_large_for_nginx() {
     certain(judged.is("hop.fault.too_large"), Software::Nginx);
 }
 
-/// What a request for a page came to.
+/// The verdict on a request for a page.
 async fn plain(cell: &Cell, target: &str) -> Judged {
     let is_it = |record: &SessionRecord| {
         let request = record.request.as_ref();

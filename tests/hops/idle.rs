@@ -90,7 +90,7 @@ async fn nginx_behind() {
 
 #[tokio::test]
 async fn haproxy_behind() {
-    // It signs nothing that it passes on.
+    // It leaves no mark on what it passes on.
     let judged = cut_again_and_again(Software::Haproxy, Place::Behind, "gateway.left.open").await;
     if let Some(judged) = judged {
         judged
@@ -100,7 +100,7 @@ async fn haproxy_behind() {
 }
 
 /// Sessions that are opened together are cut together, which looks like a crash of the gateway.
-/// The first time cannot be told from a crash; the second time the same process answers, so it was
+/// The first time looks the same as a crash; the second time the same process answers, so it was
 /// none.
 #[tokio::test]
 async fn sessions_that_are_cut_together() {

@@ -1,4 +1,4 @@
-//! Proxies that change what the handshake is made of, or what it says of the client.
+//! Proxies that change the handshake's headers, or what they say about the client.
 
 use serde_json::json;
 use wstap::session::record::Class;
@@ -14,8 +14,8 @@ use crate::support::tap::{Face, Setup};
 
 const ORIGIN: &str = "https://claw.example.com";
 
-/// What an upgrade is answered with, and the verdict on it. A client does not stay with a 101 that
-/// does not answer its key.
+/// The answer to an upgrade, and the verdict on it. A client leaves after a 101 that does not match
+/// its key.
 async fn asks(software: Software, place: Place, way: Way) -> Option<(Head, Judged)> {
     let cell = Cell::new(software, place, way).await?;
     let mut conn = cell.connect().await;
@@ -52,7 +52,7 @@ async fn the_key_behind() {
                 .is("hop.fault.accept_key")
                 .says("nginx/1.")
                 .next("take proxy_set_header and proxy_hide_header lines for Sec-WebSocket-*"),
-            // It signs nothing.
+            // It leaves no mark.
             Software::Haproxy => judged
                 .is("gateway.refused.accept_key")
                 .next("that no proxy in between changes Sec-WebSocket-*"),

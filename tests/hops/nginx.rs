@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::proxy::Way;
 
-/// What makes upgrades pass.
+/// The lines that make upgrades pass.
 const RIGHT: [&str; 5] = [
     "proxy_http_version 1.1;",
     "proxy_set_header Upgrade $http_upgrade;",

@@ -32,7 +32,7 @@ impl Software {
         }
     }
 
-    /// As verdicts have it.
+    /// The name as verdicts have it.
     pub fn title(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
@@ -69,7 +69,7 @@ pub enum Way {
     NoAccept,
     /// `Origin` is another one.
     OtherOrigin,
-    /// `Host` is the proxy's own word for what is behind it.
+    /// `Host` is the proxy's own name for its upstream.
     OtherHost,
     /// `X-Forwarded-For` is added.
     Attributes,

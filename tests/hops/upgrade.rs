@@ -25,7 +25,7 @@ async fn stripped_in_front() {
                 continue;
             };
             assert_eq!(status, 200, "{}", judged.cell);
-            // Nothing tells which proxy it was, so that the lines for both are there.
+            // Nothing shows which proxy it was, so the lines for both are there.
             judged
                 .is("hop.fault.upgrade_stripped")
                 .says(words)

@@ -119,8 +119,7 @@ async fn malformed_requests_reach_no_gateway_and_have_records() {
     assert_eq!(peer.log.requests(), 0);
 }
 
-/// The library cuts a fragment off before anybody sees it; what is left is what is recorded and what
-/// goes out.
+/// The library cuts a fragment off before anybody sees it; only the rest is recorded and goes out.
 #[tokio::test]
 async fn a_fragment_goes_nowhere() {
     let peer = http_plain::start(&Via::Plain).await;
@@ -213,7 +212,7 @@ async fn rapid_resets_end_the_connection_and_are_recorded_once() {
         bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block));
         bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
-    // It may be told to go away before all is sent.
+    // GOAWAY may come before all is sent.
     let _ = raw.conn.send(&bytes).await;
     let goaway = raw.find("GOAWAY", |frame| frame.kind == GOAWAY).await;
     assert_eq!(goaway.code(), ENHANCE_YOUR_CALM);
@@ -327,7 +326,7 @@ async fn floods_of_pings_settings_and_malformed_requests_are_bounded() {
         bytes.extend(frame(PING, 0, 0, &number.to_be_bytes()));
         bytes.extend(frame(SETTINGS, 0, 0, &[]));
     }
-    // Nobody reads the answers, so that it may stand still half way.
+    // Nobody reads the answers, so that it may stall half way.
     let sent = tokio::time::timeout(Duration::from_secs(2), raw.conn.send(&bytes)).await;
     drop(sent);
     let grown = tap.resident_kib().saturating_sub(before);
@@ -376,7 +375,7 @@ async fn an_extended_connect_that_was_not_offered_is_told_of() {
     let tap = Setup::before(&peer).start().await;
     let mut raw = Raw::connect(&tap).await;
     let fields: [(&[u8], &[u8]); 2] = [(b":method", b"CONNECT"), (b":protocol", b"websocket")];
-    // Pseudo-headers stand in front.
+    // Pseudo-headers come first.
     raw.request(1, &fields).await;
     let answer = raw.verdict(1).await;
     assert_eq!((answer.kind, answer.code()), (RST_STREAM, PROTOCOL_ERROR));

@@ -31,7 +31,7 @@ async fn is_closed(socket: &mut Socket, wanted: u16) {
     assert!(reason.starts_with("wstap: "), "{reason}");
     socket.send_masked(Frame::close(wanted, "")).await;
     assert_eq!(socket.frame().await, Err(StreamEnd::EndStream));
-    // Refused where the tap has done with it.
+    // Refused if the tap is done with the stream.
     let _ = socket.send.send_data(Bytes::new(), true);
 }
 
@@ -251,7 +251,7 @@ async fn a_body_that_trickles_has_the_bound_that_it_has_over_http1() {
     let (status, record) = trickles(&silent, "/").await;
     assert_eq!(status, Some(408));
     is_too_slow(&record);
-    // Also behind an answer that has begun: it breaks off.
+    // Also after an answer has begun, which then breaks off.
     let echo = http_plain::start(&Via::Plain).await;
     let (status, record) = trickles(&echo, "/echo").await;
     assert_eq!(status, Some(200));

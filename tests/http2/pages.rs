@@ -298,7 +298,7 @@ async fn an_idle_connection_is_ended_in_order() {
     let mut client = Http2::connect(&tap).await;
     assert_eq!(client.get("/", &[]).await.status.as_u16(), 200);
     client.ended().await.expect("GOAWAY without an error");
-    // One that is never used is told of.
+    // One that is never used is recorded.
     let client = Http2::connect(&tap).await;
     client.ended().await.expect("GOAWAY without an error");
     let silent = |record: &SessionRecord| record.close.timer.is_some();
@@ -409,7 +409,7 @@ async fn a_reload_counts_for_the_next_request_and_for_what_the_next_connection_i
     tap.set("http2.enabled", false);
     tap.set("limits.headers", 1);
     tap.reload("done").await;
-    // It was told h2 when it came, and stays.
+    // It was offered h2 when it came, and keeps it.
     assert_eq!(client.get("/", &many).await.status.as_u16(), 431);
     let config = offering(&tap, b"h2");
     let refused = client::try_connect_tls(tap.addr(Face::Tls), &config, "localhost").await;

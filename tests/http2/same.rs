@@ -9,7 +9,7 @@ use crate::support::http2::Http2;
 use crate::support::records::rule;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// What a client does: frames that it sends, each after the so-manyth frame that came.
+/// The client's part: frames that it sends, each once this many frames have come.
 struct Part {
     name: &'static str,
     sends: Vec<(usize, Frame)>,

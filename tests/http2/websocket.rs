@@ -133,7 +133,7 @@ socket.onclose = (event) => over(event.code + ' ' + event.reason + ' ' + event.w
 socket.onerror = (event) => over('error: ' + event.message);";
 
 /// Node 26 neither ends nor resets its side of the stream after both Close frames and our `END_STREAM`, so
-/// that `timeouts.close` ends the session. It was closed in order all the same.
+/// that `timeouts.close` ends the session. Its Close handshake was complete all the same.
 #[tokio::test]
 async fn nodes_own_websocket_is_closed_in_order() {
     let Some(install) = installed() else {

@@ -1,5 +1,5 @@
-//! Rust's tokens, as far as it takes to find comparisons of texts: literals are told from code, and
-//! comments are left out.
+//! Rust's tokens, as far as needed to find comparisons of texts: literals are separated from code,
+//! and comments are left out.
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {

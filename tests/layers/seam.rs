@@ -1,5 +1,5 @@
-//! Which interface of rustls handles a client's TLS is known to `src/transport/tls/engine` alone. The library
-//! replaces these interfaces from version to version, so a new one must change no other file.
+//! Only `src/transport/tls/engine` names the interfaces of rustls that handle a client's TLS. The
+//! library replaces them from version to version, so a new version must change no other file.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::source::{Named, Source};
 /// The module and its parts.
 const ENGINE: &str = "src/transport/tls/engine";
 
-/// What the engine is for: these files name nothing of rustls at all.
+/// The engine's callers: these files name nothing of rustls at all.
 const CALLERS: [&str; 3] = [
     "src/transport/tls/handshake.rs",
     "src/transport/tls/stream.rs",

@@ -1,9 +1,9 @@
-//! Reads which modules a source file declares and which paths it names, without comments, strings and what is
-//! compiled for tests only. It is no parser: it knows tokens, `use` lists, `mod` and attributes.
+//! Reads which modules a source file declares and which paths it names, without comments, strings and code that
+//! is compiled for tests only. It is no parser: it knows tokens, `use` lists, `mod` and attributes.
 
 use std::collections::BTreeSet;
 
-/// What a file says of modules.
+/// The modules and paths that a file names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) declared: Vec<Declared>,
@@ -185,7 +185,7 @@ fn production_part<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     kept
 }
 
-/// What stands between the brackets of the attribute at the front.
+/// The text between the brackets of the attribute at the front.
 fn attribute<'a, 'b>(tokens: &'b [Token<'a>]) -> Option<&'b [Token<'a>]> {
     let rest = tokens.strip_prefix(&[Token::Other('#'), Token::Other('[')])?;
     let mut depth = 1_usize;
@@ -329,7 +329,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One tree of a `use`, after `prefix`; stops behind its `;` or before the `,` or `}` of the list around it.
+    /// One tree of a `use`, after `prefix`; stops after its `;` or before the `,` or `}` of the list around it.
     fn use_tree(&mut self, prefix: &mut Vec<String>) {
         let before = prefix.len();
         while let Some(&token) = self.tokens.get(self.at) {
@@ -357,7 +357,7 @@ impl Reader<'_> {
         prefix.truncate(before);
     }
 
-    /// The trees of a list, behind its opening brace.
+    /// The trees of a list, after its opening brace.
     fn use_list(&mut self, prefix: &mut Vec<String>) {
         while let Some(&token) = self.tokens.get(self.at) {
             if token.is('}') {

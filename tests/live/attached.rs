@@ -1,7 +1,7 @@
 //! `wstap attach` in front of the real gateway: to the gateway every client is what it is without the tap.
 //!
-//! What is compared is the gateway's own answer and every line of its own log that belongs to the
-//! connection, direct and attached, apart from ids, times and the client's port.
+//! The gateway's own answer and every line of its own log that belongs to the connection are
+//! compared, direct and attached, apart from ids, times and the client's port.
 
 mod clients;
 mod evidence;
@@ -170,7 +170,7 @@ async fn everybody(net: &Net, gateway: &Gateway) -> Vec<Visit> {
     visits
 }
 
-/// What the comparison is worth: these differ from each other without any tap.
+/// The comparison can fail: these differ from each other without any tap.
 fn known(direct: &Visit) {
     let scopes = match &direct.answer {
         Answer::Accepted { scopes, .. } => Some(scopes.len()),

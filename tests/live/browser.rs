@@ -1,7 +1,7 @@
 //! The gateway's own web page, the Control UI, in a real browser through the tap.
 //!
-//! Chromium trusts the development CA as `certs/README.md` tells its user to. What the page looks
-//! like is kept in `target/browser`.
+//! Chromium trusts the development CA by the steps of `certs/README.md`. Screenshots of the page
+//! are in `target/browser`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -199,8 +199,8 @@ async fn works(browser: &mut Browser, door: &Door, shown_in: &str) -> SessionRec
     record
 }
 
-/// What the browser says it spoke is what the record says: whatever the tap offers by ALPN. A tap
-/// with HTTP/2 answers this page with `h2`; sockets stay on HTTP/1.1 unless they are told to.
+/// Browser and record name the same protocol, whatever the tap offers by ALPN. A tap with HTTP/2
+/// answers this page with `h2`; sockets stay on HTTP/1.1 without `http2.websocket`.
 async fn assert_same_protocol(door: &Door, spoken: &Value) {
     let is_page = |record: &SessionRecord| {
         let path = record.request.as_ref().map(|request| request.path.as_str());
@@ -233,7 +233,7 @@ async fn is_refused(browser: &mut Browser, door: &Door) {
     browser.until(FORM).await;
     browser.screenshot(&picture("control-ui-refused.png")).await;
 
-    // What a browser keeps from its scripts, for whoever asks without one.
+    // The answer that a browser hides from its scripts, as any other client sees it.
     let visitor = Visitor::browser(&door.origin).target("/by-hand");
     let answer = visitor.visit(door.tap.connect(Face::Tls).await).await;
     let Answer::Http { status: 403, body } = &answer else {

@@ -12,7 +12,7 @@ use super::gateway::{command, configured};
 
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Output {
     pub stdout: String,

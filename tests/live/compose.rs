@@ -165,8 +165,8 @@ async fn gateway_and_tap_on_a_bridge_network() {
     the_port_is_published(&net, &town, &nft, &tap).await;
 }
 
-/// The command line in its container, told to go to its own loopback: nothing reaches the tap. The
-/// tap in its container, told the same about the gateway.
+/// The command line in its container dials its own loopback: nothing reaches the tap. The tap in
+/// its container does the same for the gateway.
 async fn localhost_is_the_container_itself(
     town: &Town,
     cli: &services::CommandLine<'_>,
@@ -262,7 +262,7 @@ async fn gateway_and_tap_in_one_namespace() {
     assert!(next(&record).contains("--bind lan"), "{}", next(&record));
     drop(bridged);
 
-    // compose.shared.yaml, and the gateway is not told of the tap.
+    // compose.shared.yaml, and the gateway does not know of the tap.
     let inside = town
         .container("wstap")
         .sharing(town.container("openclaw-gateway"));
@@ -340,7 +340,7 @@ fn client_ip(record: &SessionRecord) -> String {
     addr.ip().to_canonical().to_string()
 }
 
-/// How it was forwarded, and the client that the gateway was told.
+/// How it was forwarded, and the client that the headers to the gateway named.
 fn written_as(record: &SessionRecord) -> Option<(ForwardedMode, String)> {
     let forwarded = record.gateway.as_ref()?.forwarded.as_ref()?;
     let mut sent = forwarded.sent.iter();

@@ -17,7 +17,7 @@ pub struct Session {
     pub challenge: Value,
     /// To connect.
     pub answer: Value,
-    /// The code that it observed, as a WebSocket library would tell it.
+    /// The code that it observed, as a WebSocket library would report it.
     saw: Option<u16>,
     said_close: bool,
 }

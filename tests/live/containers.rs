@@ -123,7 +123,7 @@ impl Project {
         found
     }
 
-    /// The record of what a command has just done: the last one, and a new one.
+    /// The record of the session that a command has just had: the last one, and a new one.
     async fn record_after(&self, before: usize) -> SessionRecord {
         let look = || self.records().split_off(before).pop();
         let found = poll(STEP, look).await;
@@ -358,7 +358,7 @@ async fn past_the_tap(project: &Project, token: &str) {
     assert_eq!(project.records().len(), before + 1);
 }
 
-/// The engine's health check asks for liveness; `/readyz` tells of the gateway.
+/// The engine's health check asks for liveness; `/readyz` covers the gateway.
 async fn an_outage_leaves_the_tap_healthy(project: &Project, explained: impl Fn(&SessionRecord)) {
     project
         .run("docker compose stop -t 5 openclaw-gateway")

@@ -125,7 +125,7 @@ impl Gateway {
         signal("USR2", &self.child.id().to_string());
     }
 
-    /// SIGTERM: it stops in order. Returns when it is gone.
+    /// SIGTERM: it stops cleanly. Returns when it is gone.
     pub async fn terminate(&mut self) {
         self.ask_to_stop();
         self.gone().await;

@@ -108,7 +108,7 @@ impl Guest {
         self
     }
 
-    /// Its clock is so much ahead.
+    /// Its clock is this much ahead.
     #[must_use]
     pub fn clock(mut self, ahead_ms: i64) -> Self {
         self.clock_ms = ahead_ms;
@@ -140,7 +140,7 @@ impl Guest {
         self
     }
 
-    /// Its system takes only so many bytes before it reads.
+    /// Its system takes only this many bytes before it reads.
     #[must_use]
     pub fn narrow(mut self, receive_buffer: usize) -> Self {
         self.receive_buffer = Some(receive_buffer);
@@ -154,7 +154,7 @@ impl Guest {
         self
     }
 
-    /// Connects, is answered, and leaves in order.
+    /// Connects, is answered, and closes cleanly.
     pub async fn visit(&self, tap: &Tap) -> Visit {
         let mut session = self.greet(tap).await;
         if session.is_accepted() {
@@ -163,7 +163,7 @@ impl Guest {
         session.end().await
     }
 
-    /// Connects, asks for one thing, and leaves in order. The answer is in the visit.
+    /// Connects, asks for one thing, and closes cleanly. The answer is in the visit.
     pub async fn ask(&self, tap: &Tap, method: &str) -> Visit {
         let mut session = self.accepted(tap).await;
         let answer = session.call(method, json!({})).await;

@@ -1,5 +1,5 @@
-//! nginx and `HAProxy` before the tap and behind it, with the real gateway at the end: what it
-//! makes of a handshake that was changed is what the stand-in of `crate::hops` says.
+//! nginx and `HAProxy` before the tap and behind it, with the real gateway at the end: it answers a
+//! changed handshake as the stand-in of `crate::hops` does.
 
 use super::gateway::{Gateway, TOKEN};
 use super::turn;

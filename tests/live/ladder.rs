@@ -27,7 +27,7 @@ const COMMANDS: [&[&str]; 6] = [
     &["channels", "status", "--probe"],
 ];
 
-/// In the last column, where none of the commands has a word for the cause.
+/// In the last column, if none of the commands names the cause.
 const NOT_NAMED: &str = "none";
 
 /// For one of them.
@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// For the whole test.
 const RUN: Duration = Duration::from_mins(55);
 
-/// Seconds until one of the six commands names the cause, which that is, and seconds for all.
+/// Seconds until one of the six commands names the cause, that command, and seconds for all.
 async fn six(install: &Install, field: &Field, stack: &Stack) -> (Option<(f64, String)>, f64) {
     let folder = TempDir::new().expect("a folder");
     let config = folder.path().join("openclaw.json");

@@ -1,9 +1,9 @@
-//! Whoever is remote without the tap is remote with it, shown with the real gateway.
+//! A client that is remote without the tap is remote with it, shown with the real gateway.
 //!
-//! Every client of `clients` goes to the gateway itself, and then through the tap, for every way in
-//! which gateway and tap can be told about proxies. The gateway does not say whom it takes for
-//! local; it is known by what it does (`visitor`), and its log has to say the same. The whole table
-//! is printed, and written to `target/localities.txt`.
+//! Every client of `clients` goes to the gateway itself, and then through the tap, for every
+//! configuration of proxies in gateway and tap. The gateway does not say whom it takes for local;
+//! its behaviour shows it (`visitor`), and its log has to say the same. The whole table is printed,
+//! and written to `target/localities.txt`.
 
 mod clients;
 mod evidence;
@@ -90,8 +90,8 @@ impl Walk {
         }
     }
 
-    /// It answers on all addresses, and is then told to trust the tap, in the words of the tap's
-    /// own records.
+    /// It answers on all addresses, and then trusts the tap, by the line that the tap's own records
+    /// give.
     async fn reachable_gateway(&mut self, install: &Install) {
         let trusting_nobody = options(true, Vec::new());
         let gateway = Gateway::start_with(install, &trusting_nobody).await;
@@ -148,7 +148,7 @@ impl Walk {
                 self.rows.push(row);
             }
         }
-        // The gateway writes its log a moment later. What is missing is complained of at the end.
+        // The gateway writes its log a moment later. Missing lines are reported at the end.
         let rows = &mut self.rows[first..];
         let complete = || {
             let evidence = Evidence::of(&gateway.log());

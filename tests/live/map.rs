@@ -1,4 +1,4 @@
-//! `wstap map` and the real gateway: found behind a proxy, and nothing stays behind at it.
+//! `wstap map` and the real gateway: it is found behind a proxy, and the map leaves nothing there.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! nginx as people put it in front: on the same host, with the headers they configure.
 //!
 //! One process serves every way of doing it, each on a port of its own, and forwards to the address
-//! that the request's path names: `/to/127.0.0.1:18789/`. Its ports are fixed, so it belongs into a
+//! that the request's path names: `/to/127.0.0.1:18789/`. Its ports are fixed, so it belongs in a
 //! network of the test's own (`support::netns`).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,17 +12,17 @@ use crate::support::deadline::{STEP, poll};
 use crate::support::nginx;
 use crate::support::packages::{Program, Running};
 
-/// What it tells of the client.
+/// What its headers say about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Front {
     /// The client's address, and nothing that the client says.
     Names,
-    /// The client's address behind what the client says (`$proxy_add_x_forwarded_for`).
+    /// The client's address after what the client says (`$proxy_add_x_forwarded_for`).
     Appends,
     /// Nothing at all.
     Mute,
-    /// The client's address, in a header that `Connection` names: whoever takes that at its word
-    /// removes it (RFC 9110 section 7.6.1).
+    /// The client's address, in a header that `Connection` names: a proxy that obeys this removes
+    /// it (RFC 9110 section 7.6.1).
     Nominates,
 }
 

@@ -1,5 +1,5 @@
-//! Behind a proxy that sends PROXY headers, before the real gateway: whoever it names is remote
-//! there, and with the tap in `gateway.trustedProxies` known under its own address.
+//! Behind a proxy that sends PROXY headers, before the real gateway: a client that it names is
+//! remote there, and with the tap in `gateway.trustedProxies` known under its own address.
 
 use serde_json::json;
 use wstap::session::record::gateway::Acceptance;

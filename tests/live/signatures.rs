@@ -2,8 +2,8 @@
 //!
 //! Each test starts one gateway in one configuration and walks through its cases; what is wrong is
 //! collected, so that one run shows all of it. The cases with their verdicts are printed, and
-//! written to `target/signatures.txt`. What the gateway cannot be brought to in reasonable time has
-//! a peer that sends the same bytes (`peers`).
+//! written to `target/signatures.txt`. A case that the gateway cannot produce in reasonable time
+//! has a peer that sends the same bytes (`peers`).
 
 mod before_101;
 pub mod book;
@@ -50,7 +50,7 @@ async fn a_local_gateway() {
         return;
     };
     let options = Options {
-        // An entry is compared as it stands: one with a slash matches nothing.
+        // An entry is compared as it is: one with a slash matches nothing.
         allowed_origins: vec![CLAW.to_owned(), format!("{SLASHED}/")],
         env: vec![
             ("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "3000"),

@@ -1,5 +1,6 @@
-//! `wstap probe` from another host, through everything that stands between a client and the real gateway: each stack
-//! with the rung that fails first, the rule and its advice. What the gateway cannot be brought to has a stand-in.
+//! `wstap probe` from another host, through everything that can be between a client and the real
+//! gateway: each stack with the rung that fails first, the rule and its advice. Cases that the
+//! gateway cannot produce have a stand-in.
 
 pub mod field;
 
@@ -23,7 +24,7 @@ const BUDGET: Duration = Duration::from_secs(20);
 const IN_ORDER: Duration = Duration::from_secs(3);
 const MEDIAN: Duration = Duration::from_secs(5);
 
-/// What stands between a client and the gateway.
+/// Everything between a client and the gateway.
 pub struct Stack {
     pub name: &'static str,
     pub url: String,
@@ -118,7 +119,7 @@ impl Stack {
     }
 }
 
-/// What all stacks came to.
+/// The results of all stacks.
 #[derive(Default)]
 struct Outcome {
     lines: Vec<String>,

@@ -1,5 +1,5 @@
-//! Gateways of other versions, and their own command line tools: what each of them says in its own
-//! words gets the same verdict as what today's says.
+//! Gateways of other versions, and their own command line tools: each of them gets the same
+//! verdicts, in its own wording, as today's.
 //!
 //! `scripts/fetch-gateway.sh VERSION` installs them. One is in the common tests; `make versions`
 //! fetches the others and runs these tests with all of them.
@@ -204,7 +204,7 @@ async fn call(
     ca: &Path,
 ) -> cli::Output {
     if version.program == "clawdbot" {
-        // It drops --token behind `gateway call`.
+        // It drops --token after `gateway call`.
         let env = [("CLAWDBOT_GATEWAY_TOKEN", token)];
         let args = ["gateway", "call", "health", "--url", url];
         return cli::run_with(install, &args, &env, Some(ca)).await;

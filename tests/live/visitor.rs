@@ -1,4 +1,4 @@
-//! Clients of our own that say exactly what a test wants said, and what the gateway made of them.
+//! Clients of our own that send exactly what a test needs, and how the gateway treated them.
 //!
 //! The gateway never says outright whom it takes for local. It shows by what it does: a local
 //! client without a device keeps its scopes and a local client's new device is approved at once;
@@ -24,7 +24,7 @@ pub struct Visitor {
     pub agent: String,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// No 101.
@@ -33,7 +33,7 @@ pub enum Answer {
         conn_id: String,
         scopes: Vec<String>,
     },
-    /// An error, and a Close behind it. `details` is `error.details.code`.
+    /// An error, and a Close after it. `details` is `error.details.code`.
     Refused {
         details: String,
         message: String,
@@ -108,7 +108,7 @@ impl Visitor {
         self.guest.own_device().map(Device::id)
     }
 
-    /// Connects, says who it is, reads the answer and leaves in order.
+    /// Connects, says who it is, reads the answer and closes cleanly.
     pub async fn visit(&self, mut conn: Conn) -> Answer {
         let answer = match self.greet(&mut conn).await {
             Ok(answer) => answer,

@@ -1,4 +1,5 @@
-//! A container engine that has what a test says, and takes note of how it is asked.
+//! A stand-in container engine with the containers that a test sets; it records the requests that
+//! it gets.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Wrong arguments, unix sockets, to whom packets go, and what leaves no trace.
+//! Wrong arguments, unix sockets, the targets of packets, and requests that leave no trace.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ async fn engine_that_hangs() {
     assert!(why_not.contains("no answer within"), "{why_not}");
 }
 
-/// What an engine cannot describe, in time or at all, takes nothing from the other containers.
+/// A container that the engine cannot describe, in time or at all, does not affect the others.
 #[tokio::test]
 async fn engine_that_fails_for_one() {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;

@@ -1,4 +1,4 @@
-//! Whose a port is: several processes at one port, and processes that call themselves as others do.
+//! The owner of a port: several processes at one port, and processes that have the names of others.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;

@@ -138,8 +138,8 @@ async fn taps_in_a_row() {
     assert!(!proofs(&map).contains(&"-"), "{map}");
 }
 
-/// What a process keeps open when our connection has ended is not for us, and of two that end with it nobody knows
-/// which one is.
+/// A connection that a process keeps open after ours has ended is not for us, and of two that end
+/// with ours nobody knows which one is.
 #[tokio::test]
 async fn connections_of_others_are_not_taken_for_the_way() {
     // Other tests connect as well, from this process and while this one looks.

@@ -80,7 +80,7 @@ async fn bridge_network() {
     let arguments = [url.as_str(), "--in", &place];
 
     let gateway = main_process(bridge.container("gateway"), Some((ANY, PORT))).await;
-    // Another listener of that port in another namespace is nobody's business.
+    // Another listener of that port in another namespace does not matter.
     let other = main_process(bridge.container("other"), Some((ANY, PORT))).await;
     let map = mapped(&arguments, None).await;
     is_fine(&map);

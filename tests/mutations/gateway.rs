@@ -1,5 +1,5 @@
-//! The gateway of these sessions: it answers requests, echoes messages, closes with 1002 what
-//! breaks RFC 6455, and records which bytes arrived on which connection.
+//! The gateway of these sessions: it answers requests, echoes messages, closes with 1002 after a
+//! breach of RFC 6455, and records which bytes arrived on which connection.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -178,7 +178,7 @@ async fn pages_of_the_gateways_own_address_pass_with_its_file() {
         tap.wait_for(rule.unwrap_or("a refusal"), found).await;
     }
 
-    // Nor where the gateway is told of each client: it sees none as local then.
+    // Nor if headers name each client to the gateway: it sees none as local then.
     let tap = Setup::before(&peer)
         .set("origins.from_gateway_config", file.named())
         .set("gateway.forwarded", "overwrite")

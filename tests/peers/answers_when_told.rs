@@ -1,6 +1,6 @@
-//! Reads each request with its body, and answers with so many bytes once it is told to: a 101 to an
-//! upgrade, with one text frame. Behind its answer to `?last` it ends the connection. Exercises: what
-//! happens while a request waits for its answer.
+//! Reads each request with its body, and answers with a given number of bytes once the test says
+//! so: a 101 to an upgrade, with one text frame. After its answer to `?last` it ends the
+//! connection. Exercises: what happens while a request waits for its answer.
 
 use super::http_plain::as_chunk;
 use super::{Peer, Via, serve};
@@ -9,7 +9,7 @@ use crate::support::frame::Frame;
 use crate::support::head::{response, switching};
 use crate::support::log::Seen;
 
-/// What it says in a tunnel: what the gateway does.
+/// Its message in a tunnel, which is the gateway's.
 pub const SAYS: &str =
     r#"{"type":"event","event":"connect.challenge","payload":{"nonce":"n","ts":1}}"#;
 
@@ -61,7 +61,7 @@ pub async fn start(via: &Via, bytes: usize) -> Peer {
     .await
 }
 
-/// Waits until it has read so many requests.
+/// Waits until it has read this many requests.
 pub async fn asked(peer: &Peer, count: usize) {
     let read = || peer.log.count(|seen| matches!(seen, Seen::Bytes(_)));
     let done = poll(STEP, || (read() >= count).then_some(())).await;

@@ -1,8 +1,8 @@
 //! Answers as the gateway does to attribution headers from a proxy that it does not trust: 403.
 //! Exercises: a refusal that is mended in the gateway's configuration.
 //!
-//! [`judge`] decides by peer and headers like the gateway. Exercises: everything that the tap tells
-//! it about clients.
+//! [`judge`] decides by peer and headers like the gateway. Exercises: every header with which the
+//! tap names clients to it.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,7 +110,7 @@ impl Rules {
     }
 }
 
-/// Answers by whom it takes the sender for: 403 without a credible client, otherwise a 101 or a
+/// Answers by the sender's locality: 403 without a credible client, otherwise a 101 or a
 /// page, with `X-Locality`. `/healthz` is exempt, `/readyz` says that it is ready.
 pub async fn judge(via: &Via, rules: &Rules) -> Peer {
     let rules = rules.clone();
@@ -141,7 +141,7 @@ async fn verdict(conn: &mut Conn, seat: &Seat, head: &Head, rules: &Rules) -> Op
         (_, "/healthz", locality) => ("200 OK", locality, r#"{"ok":true,"status":"live"}"#),
         (.., None) => ("403 Forbidden", None, BODY),
         (_, "/readyz", locality) if age == Age::AnswersPages => ("200 OK", locality, OLD_PAGE),
-        // Only who is local hears what fails.
+        // Only local clients are shown which check fails.
         (_, "/readyz", Some(locality)) if locality == "direct-local" => {
             let details = r#"{"ready":true,"failing":[],"uptimeMs":1}"#;
             ("200 OK", Some(locality), details)

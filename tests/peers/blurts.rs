@@ -1,4 +1,4 @@
-//! Takes whatever comes first for what it is not: answers it with bytes of the test's choice and
+//! Misreads whatever comes first: answers it with bytes of the test's choice and
 //! ends. Exercises: servers of other protocols on the gateway's port.
 
 use super::{Peer, Via, serve};

@@ -1,4 +1,4 @@
-//! A backlog of data and a Close behind it, more than a client that does not read can be sent. It
+//! A backlog of data and a Close after it, more than can be sent to a client that does not read. It
 //! notes a byte once its kernel has taken all. Exercises: a Close that cannot be
 //! delivered.
 

@@ -7,7 +7,7 @@ use crate::support::frame::Frame;
 /// What follows the Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The far end's Close is awaited, then the connection ends in order.
+    /// The far end's Close is awaited, then the connection ends cleanly.
     Echo,
     /// FIN at once.
     Fin,

@@ -89,7 +89,7 @@ async fn echo(conn: &mut Conn, seat: &Seat, head: &Head) -> Option<()> {
     }
 }
 
-/// A chunk as it stands on the wire; an empty one ends the body.
+/// A chunk as it is on the wire; an empty one ends the body.
 pub fn as_chunk(data: &[u8]) -> Vec<u8> {
     let mut out = format!("{:x}\r\n", data.len()).into_bytes();
     out.extend_from_slice(data);

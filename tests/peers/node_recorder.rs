@@ -6,7 +6,7 @@
 //! ```ignore
 //! let Some(node) = NodeRecorder::start("http: smuggling", Upgrades::Refused(403)).await else { return };
 //! let tap = Setup::before_url(&node.url()).start().await;
-//! // … one connection, an upgrade with a second request behind it …
+//! // … one connection, an upgrade with a second request after it …
 //! let seen = node.settled().await;
 //! assert_eq!(seen.len(), 1, "{seen:#?}");
 //! ```

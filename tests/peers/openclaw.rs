@@ -34,7 +34,7 @@ pub struct Script {
     pub deflate: Option<bool>,
     /// `server.bootId` of `hello-ok`.
     pub boot_id: &'static str,
-    /// Connections after so many end before an answer.
+    /// Connections after this many end before an answer.
     pub most: usize,
     /// It keeps the connections of plain requests. All but the first of a connection end it before an answer
     /// when their path begins so: `/fin`, `/rst`.
@@ -296,13 +296,13 @@ async fn keep(mut conn: Conn, seat: &Seat) -> Option<(Conn, Head)> {
     }
 }
 
-/// The Control UI's page, as far as it is known by.
+/// The part of the Control UI's page by which it is recognised.
 const PAGE: &str = "<!doctype html>\n<html data-openclaw-control-ui-build=\"1\"></html>\n";
 
 const BAD_KEY: &str = "Missing or invalid Sec-WebSocket-Key header";
 const BAD_VERSION: &str = "Missing or invalid Sec-WebSocket-Version header";
 
-/// Its answer to what is no WebSocket handshake, or a broken one.
+/// Its answer to a request that is no WebSocket handshake, or a broken one.
 fn no_websocket(head: &Head) -> Option<Vec<u8>> {
     let says = |name: &str, word: &str| {
         let values = head.values(name).join(",").to_ascii_lowercase();

@@ -1,5 +1,5 @@
 //! Answers every request, once its body is there, with bytes that the test wrote. Logs the bodies
-//! as they stood on the wire. Exercises: interim answers, trailers, `Expect`.
+//! as they were on the wire. Exercises: interim answers, trailers, `Expect`.
 
 use super::{Peer, Via, serve};
 use crate::support::conn::Conn;
@@ -31,7 +31,7 @@ async fn raw_body(conn: &mut Conn, head: &Head) -> Option<Vec<u8>> {
     }
     let mut body = Vec::new();
     if head.value("transfer-encoding").is_some() {
-        // The last chunk, and the empty line behind the trailers.
+        // The last chunk, and the empty line after the trailers.
         let ends = |body: &[u8]| {
             let last = body.windows(5).any(|five| five == b"\r\n0\r\n");
             last && body.ends_with(b"\r\n\r\n")

@@ -15,7 +15,7 @@ use crate::support::skip::skip;
 /// The most sockets of the internet's families that were open at the same time, by strace's log.
 fn most_sockets(log: &str) -> usize {
     let (mut open, mut most) = (BTreeSet::new(), 0);
-    // Of calls that another thread's were written in between.
+    // Calls whose line was interrupted by another thread's.
     let mut begun = BTreeSet::new();
     for line in log.lines() {
         let (thread, call) = line.split_once(' ').unwrap_or_default();

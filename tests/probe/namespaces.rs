@@ -14,7 +14,7 @@ use crate::support::netns::{
     test_name,
 };
 
-/// What depends on where and when it ran.
+/// The report without what depends on where and when it ran.
 fn without_times(mut report: Value) -> Value {
     fn strip(value: &mut Value) {
         match value {
@@ -112,7 +112,7 @@ async fn one_dead_address_of_two_is_seen() {
         let expected = ("L1.tcp".to_owned(), "gateway.unreachable.partly".to_owned());
         assert_eq!(broken(&report), expected, "{report}");
         // The other address works, so the rungs above are tested.
-        // Its clock stands still.
+        // The stand-in's clock never changes.
         assert_eq!(rung(&report, "L1.challenge")["status"], "warn", "{report}");
         // One of these addresses is public: a secret does not go there in clear text.
         let expected = if dead.contains(':') { "skip" } else { "pass" };

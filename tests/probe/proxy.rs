@@ -164,7 +164,7 @@ async fn a_proxy_and_a_direct_path_that_do_not_work() {
     );
 }
 
-/// A direct path is not missed by clients that do not take it.
+/// A missing direct path does not matter to clients that do not take it.
 #[tokio::test]
 async fn what_the_proxy_reaches_need_not_be_reached_directly() {
     let proxy = blurts::start(&Via::Plain, CONNECTED).await;

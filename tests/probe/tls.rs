@@ -59,7 +59,7 @@ async fn tls_that_does_not_agree() {
     is_whole(&expired);
 }
 
-/// The server's word for it comes after the handshake, with TLS 1.3.
+/// With TLS 1.3 the server's alert about it comes after the handshake.
 #[tokio::test]
 async fn a_certificate_of_the_client_is_missing() {
     let ca = Ca::new();

@@ -1,4 +1,4 @@
-//! Listed peers that mean no good, or are asked by somebody who does not.
+//! Listed peers that are hostile, or are used by somebody who is.
 
 use wstap::session::record::{TimerKey, TransportEnd};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::head::upgrade;
 use crate::support::http2::Http2;
 
-/// Cut at each byte: the rest comes when everybody's first part is there.
+/// Cut at each byte: the rest comes when the first part of every connection is there.
 #[tokio::test]
 async fn a_header_may_be_cut_anywhere() {
     let (_peer, setup) = echoed(&["127.0.0.1"]).await;
@@ -30,7 +30,7 @@ async fn a_header_may_be_cut_anywhere() {
     }
 }
 
-/// What is behind a good header is judged as ever, and is the named client's.
+/// Bytes after a good header are judged as usual, and belong to the named client.
 #[tokio::test]
 async fn what_follows_a_good_header_is_the_clients() {
     let (peer, setup) = echoed(&["127.0.0.1"]).await;
@@ -88,7 +88,7 @@ async fn each_listener_has_a_list_of_its_own() {
     assert_eq!(rule(&record), "hop.fault.proxy_header_unexpected");
 }
 
-/// HTTP/2 behind the header: every stream is the named client's.
+/// HTTP/2 after the header: every stream is the named client's.
 #[tokio::test]
 async fn http2_behind_a_header() {
     let (_peer, setup) = judged().await;

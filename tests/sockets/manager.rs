@@ -1,4 +1,4 @@
-//! What the service manager is told (`sd_notify`).
+//! Messages to the service manager (`sd_notify`).
 
 use std::os::unix::net::UnixDatagram;
 

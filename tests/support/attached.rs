@@ -39,7 +39,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// A command started by these words, which end in running what follows them.
+/// A command run through this wrapper, which runs its remaining arguments.
 fn under(words: &[&str], command: &Command) -> Command {
     let mut outer = Command::new(words[0]);
     outer
@@ -98,7 +98,7 @@ impl Attached {
         Self::launch_under(&["sh", "-c", &script], port, more)
     }
 
-    /// Starts it by these words, which end in running what follows them.
+    /// Starts it through this wrapper, which runs its remaining arguments.
     pub fn launch_under(words: &[&str], port: u16, more: &[&str]) -> Self {
         Self::launch_in(port, more, words, files)
     }
@@ -186,7 +186,7 @@ impl Attached {
         records::read(&self.folder.path().join("records.jsonl"))
     }
 
-    /// Waits for so many records.
+    /// Waits for this many records.
     pub async fn records_once(&self, count: usize) -> Vec<SessionRecord> {
         let found = poll(STEP, || {
             let records = self.records();
@@ -201,7 +201,7 @@ impl Attached {
         })
     }
 
-    /// The record of the client that called itself so.
+    /// The record of the client with this `User-Agent`.
     pub async fn record_of(&self, agent: &str) -> SessionRecord {
         let ours = |record: &SessionRecord| {
             let request = record.request.as_ref();
@@ -232,7 +232,7 @@ impl Attached {
         assert!(gone.await.is_some(), "{}", snapshot());
     }
 
-    /// Waits until it has ended; how it did, and after how long.
+    /// Waits until it has ended; returns its status, and the time that it took.
     pub async fn ended(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let child = &mut self.child;
@@ -250,7 +250,8 @@ impl Drop for Attached {
     }
 }
 
-/// What the packet filter, the routes and the setting for marks are, without addresses that the kernel is still making.
+/// The packet filter, the routes and the setting for marks, without addresses that the kernel is
+/// still making.
 pub fn snapshot() -> String {
     let text = |program: &str, arguments: &[&str]| {
         let mut command = match program {

@@ -147,7 +147,7 @@ impl Browser {
         self.open_page().await;
     }
 
-    /// What an expression comes to; a promise is waited for.
+    /// The value of an expression; a promise is awaited.
     pub async fn eval(&mut self, expression: &str) -> Value {
         let asked = json!({
             "expression": expression, "awaitPromise": true, "returnByValue": true,
@@ -181,7 +181,7 @@ impl Browser {
         }
     }
 
-    /// What the page looks like now, as a PNG file.
+    /// A screenshot of the page as a PNG file.
     pub async fn screenshot(&mut self, path: &Path) {
         let asked = json!({ "format": "png" });
         let shot = self.call("Page.captureScreenshot", asked).await;
@@ -214,9 +214,8 @@ impl Browser {
     async fn read(&mut self, what: &str) -> Value {
         loop {
             let message = timeout(LIMIT, self.socket.next()).await;
-            let message = message.unwrap_or_else(|_| {
-                panic!("waited {LIMIT:?} in vain for {what}: {}", self.output())
-            });
+            let message = message
+                .unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}: {}", self.output()));
             if let Message::Text(text) = message.expect("Chromium is there").expect("a message") {
                 return serde_json::from_str(&text).expect("JSON");
             }

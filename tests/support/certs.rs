@@ -63,7 +63,7 @@ impl Ca {
         }
     }
 
-    /// A leaf for these names, ready to serve with, and this CA's own certificate behind it.
+    /// A leaf for these names, ready to serve with, and this CA's own certificate after it.
     pub fn server_with_chain(&self, names: &[&str]) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(names, Validity::Now);
         let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the CA");
@@ -95,7 +95,7 @@ impl Ca {
         Arc::new(config.expect("a leaf with its key"))
     }
 
-    /// The same in two files, for programs of others: certificate and key.
+    /// The same in two files, for other programs: certificate and key.
     pub fn write_leaf(
         &self,
         folder: &Path,

@@ -64,7 +64,7 @@ pub async fn connect_tls(addr: SocketAddr, config: &Arc<ClientConfig>) -> Conn {
     attempt.expect("a TLS handshake")
 }
 
-/// The same behind a PROXY header.
+/// The same after a PROXY header.
 pub async fn connect_tls_behind(
     addr: SocketAddr,
     header: &[u8],

@@ -1,4 +1,4 @@
-//! A wire with what was read ahead of it: heads, frames, bodies, and how it ended.
+//! A wire with the bytes that were read ahead: heads, frames, bodies, and how it ended.
 
 use std::io;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Conn {
         self.until(Frame::take).await
     }
 
-    /// The next so many bytes.
+    /// The next `len` bytes.
     pub async fn exactly(&mut self, len: usize) -> Result<Vec<u8>, Ending> {
         self.until(|buf| (buf.len() >= len).then(|| buf.drain(..len).collect()))
             .await

@@ -182,7 +182,7 @@ const MOUNTS: &str = "
 const FREE: &str = "exec \"$@\"";
 
 /// Only the volume can be written to; another user, no capability, and none to be had. The program
-/// and its configuration may stand where that user cannot go.
+/// and its configuration may be where that user cannot go.
 const CONFINED: &str = "
     user=$1 program=$2 config=$3
     shift 3

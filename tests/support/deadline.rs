@@ -1,4 +1,4 @@
-//! Nothing waits for ever.
+//! Deadlines: nothing waits forever.
 
 use std::future::Future;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The future's output, or a panic that says what was waited for.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let outcome = tokio::time::timeout(STEP, future).await;
-    outcome.unwrap_or_else(|_| panic!("waited {STEP:?} in vain for {what}"))
+    outcome.unwrap_or_else(|_| panic!("waited {STEP:?} for {what}"))
 }
 
 /// Looks again and again until `look` finds something; `None` when the time is over.
@@ -44,7 +44,7 @@ pub async fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Op
     }
 }
 
-/// Waits until a number that can only grow has stood still for `still`, and gives it.
+/// Waits until a number that can only grow has not changed for `still`, and returns it.
 pub async fn settled(still: Duration, mut read: impl FnMut() -> u64) -> u64 {
     let deadline = Instant::now() + 2 * STEP;
     let mut last = read();

@@ -268,7 +268,7 @@ impl Drop for Engine {
             "docker ps -aq | xargs -r docker rm -f -v; docker volume prune -f",
         ]);
         drop(clean.stdout(Stdio::null()).stderr(Stdio::null()).status());
-        // `unshare` ends with dockerd, which is told by the file with its id in its own namespace.
+        // `unshare` ends with dockerd, whose id in its own namespace is in a file.
         let pid = self.pid();
         if !pid.is_empty() {
             signal("TERM", &pid);

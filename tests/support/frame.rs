@@ -85,7 +85,7 @@ impl Frame {
         Some((Some(u16::from_be_bytes(*code)), reason))
     }
 
-    /// As it stands on the wire, with the shortest form of the length.
+    /// As it is on the wire, with the shortest form of the length.
     pub fn to_bytes(&self) -> Vec<u8> {
         let declared = u64::try_from(self.payload.len()).unwrap();
         let mut out = header(self.fin, self.rsv, self.opcode, self.mask, declared);

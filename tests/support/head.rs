@@ -1,4 +1,4 @@
-//! HTTP/1 heads as they stand on the wire.
+//! HTTP/1 heads as they are on the wire.
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 

@@ -130,7 +130,7 @@ impl Http2 {
         whole(within("an answer", answer).await.expect("an answer")).await
     }
 
-    /// An extended CONNECT, as soon as the tap has said that it takes them.
+    /// An extended CONNECT, as soon as the tap has announced that it accepts them.
     pub async fn connect_websocket(
         &mut self,
         target: &str,
@@ -391,7 +391,7 @@ impl Raw {
         raw
     }
 
-    /// The usual pseudo-headers, with these in their place or behind them.
+    /// The usual pseudo-headers, with these in their place or after them.
     pub async fn request(&mut self, stream: u32, fields: &[(&[u8], &[u8])]) {
         let mut all: Vec<(&[u8], &[u8])> = vec![
             (b":method", b"GET"),

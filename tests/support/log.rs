@@ -59,7 +59,7 @@ impl Log {
         drop(outcome);
         found.filter(|_| in_time).unwrap_or_else(|| {
             panic!(
-                "waited {STEP:?} in vain for {what}; the peer saw {}",
+                "waited {STEP:?} for {what}; the peer saw {}",
                 self.summary()
             )
         })

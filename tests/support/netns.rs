@@ -54,7 +54,7 @@ const PREFIX: &str = "wstap-test";
 const LIMIT: Duration = Duration::from_secs(210);
 const DIAL: Duration = Duration::from_secs(5);
 
-/// The full name of the test it stands in, as the runner knows it.
+/// The full name of the test that uses it, as the runner knows it.
 macro_rules! test_name {
     ($test:ident) => {
         concat!(module_path!(), "::", stringify!($test))
@@ -73,7 +73,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// From now on it drops larger packets on their way to the other host, and tells nobody, as
+    /// From now on it drops larger packets on their way to the other host, and sends no error, as
     /// switches do.
     pub fn narrow(&self, mtu: u32) {
         ip(&format!("-n {} link set right mtu {mtu}", self.middle)).expect("set the MTU");
@@ -199,7 +199,7 @@ pub fn in_namespace<T: Send + 'static>(
     thread::spawn(inside).join().expect("the thread inside")
 }
 
-/// What [`try_enter`] came to.
+/// The outcome of [`try_enter`].
 pub enum Entered {
     Inside(Net),
     /// The test has run inside, and passed.

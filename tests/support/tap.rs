@@ -19,7 +19,7 @@ use super::pty::program;
 use super::{certs, client, records};
 use crate::peers::Peer;
 
-/// Which listener of the tap a client comes in by.
+/// The listener of the tap that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     Plain,
@@ -89,7 +89,7 @@ impl Setup {
         self.set("admin.listen", "127.0.0.1:0")
     }
 
-    /// Where a file of the test's can stand that the configuration names.
+    /// A path for a file of the test's that the configuration names.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -127,7 +127,7 @@ impl Setup {
         self.under(&["sh", "-c", &script])
     }
 
-    /// Started by these words, which end in running what follows them.
+    /// Started through this wrapper, which runs its remaining arguments.
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
         self.under = words.iter().map(|word| (*word).to_owned()).collect();
@@ -165,7 +165,7 @@ impl Setup {
         tap
     }
 
-    /// Starts it, and it ends by itself: its exit code and what it says.
+    /// Starts it and waits until it ends by itself; returns its exit code and its output.
     pub async fn start_in_vain(self) -> (Option<i32>, String) {
         let mut tap = self.spawn();
         let status = tap.exited(2 * STEP).await;
@@ -309,7 +309,7 @@ impl Tap {
         let look = || self.records().into_iter().find(|record| is_it(record));
         poll(STEP, look).await.unwrap_or_else(|| {
             panic!(
-                "waited {STEP:?} in vain for {what}; records:\n{}stderr ends:\n{}",
+                "waited {STEP:?} for {what}; records:\n{}stderr ends:\n{}",
                 records::summary(&self.records()),
                 records::tail(&self.stderr(), 1500),
             )
@@ -328,7 +328,8 @@ impl Tap {
         self.websockets(*seen).await.pop().expect("a record")
     }
 
-    /// The record of the client that called itself so; `what` it was, should it not come.
+    /// The record of the client with this `User-Agent`; `what` names it if the record does not
+    /// come.
     pub async fn record_of(&self, agent: &str, what: &str) -> SessionRecord {
         let ours = |record: &SessionRecord| {
             let request = record.request.as_ref();
@@ -338,7 +339,7 @@ impl Tap {
         self.wait_for(what, ours).await
     }
 
-    /// So many records of upgrade attempts, in the order of the file.
+    /// This many records of upgrade attempts, in the order of the file.
     pub async fn websockets(&self, count: usize) -> Vec<SessionRecord> {
         let look = || {
             let mut found = self.records();
@@ -353,7 +354,7 @@ impl Tap {
         })
     }
 
-    /// The records, as soon as there are so many.
+    /// The records, as soon as there are this many.
     pub async fn wait_for_count(&self, count: usize) -> Vec<SessionRecord> {
         let look = || Some(self.records()).filter(|found| found.len() >= count);
         poll(STEP, look)

@@ -18,7 +18,7 @@ pub enum Wire {
     Unix(UnixStream),
 }
 
-/// How reading came to its end.
+/// How reading ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// FIN on a plain connection.

@@ -1,4 +1,5 @@
-//! Pictures of what is shown, at 80 and at 120 columns. What differs from run to run is replaced.
+//! Snapshots of the output at 80 and at 120 columns. Parts that differ from run to run are
+//! replaced.
 
 use std::fs;
 use std::net::TcpListener;
@@ -25,7 +26,7 @@ fn redacted(text: &str) -> String {
     done
 }
 
-/// What stands at the beginning of a text: its length, and what to show instead.
+/// The variable part at the beginning of a text: its length, and what to show instead.
 fn replaced(text: &str) -> Option<(usize, &'static str)> {
     let span = |digits: fn(char) -> bool| text.find(|c| !digits(c)).unwrap_or(text.len());
     let number = span(|c| c.is_ascii_digit() || c == '.');

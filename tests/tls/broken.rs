@@ -191,8 +191,8 @@ async fn after_an_answer() {
     assert_eq!(rule(&record), "tap.denied.origin");
 }
 
-/// A gateway that refuses connections, and one that refuses the upgrade: what the client's connection
-/// breaks with while it lingers is no reason for the answer that it got.
+/// A gateway that refuses connections, and one that refuses the upgrade: an error on the client's
+/// connection while it lingers is no reason for the answer that the client got.
 #[tokio::test]
 async fn after_a_failed_dial_or_a_refusal() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Which certificate a client gets, what is said when that is not good for it, and requests for
-//! another host.
+//! Which certificate a client gets, what is reported when the client does not accept it, and
+//! requests for another host.
 
 use std::sync::Arc;
 

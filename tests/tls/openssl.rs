@@ -1,4 +1,4 @@
-//! What testssl.sh looks at, asked by OpenSSL's own client: versions, ciphers, renegotiation,
+//! The checks of testssl.sh, made by OpenSSL's own client: versions, ciphers, renegotiation,
 //! compression, resumption, the chain, ALPN.
 
 use std::io::Write as _;
@@ -172,7 +172,7 @@ async fn neither_renegotiation_nor_compression_but_resumption_chain_and_alpn() {
 
     for version in ["-tls1_2", "-tls1_3"] {
         let session = path(&folder.path().join(version));
-        // Tickets of TLS 1.3 come behind the handshake: with the answer they are there.
+        // Tickets of TLS 1.3 come after the handshake: with the answer they are there.
         let keep = [version, "-ign_eof", "-sess_out", &session];
         let text = client.run(&keep, request).await;
         assert!(text.contains("New, TLS"), "{text}");

@@ -50,7 +50,7 @@ fn rsa() -> KeyPair {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-    /// What stands between this one and a root: itself, if it is no root.
+    /// The certificates from this one up to a root, without the root: empty if it is a root.
     chain: String,
     name: &'static str,
 }

@@ -1,5 +1,5 @@
-//! What a reload changes of TLS alone: each key counts for the next connection and is told, what
-//! stands in the files too.
+//! Reloads that change TLS alone: each key, and the content of each file, takes effect for the next
+//! connection and is logged.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ async fn each_key_of_tls_alone_counts_and_is_told() {
     tap.reload("done").await;
     assert_eq!(status(&tap, &servers, Some(&other), false).await, None);
 
-    // Now only what stands in the files.
+    // Now only the content of the files.
     clients.write_revocations(&crl, &[&own]);
     let told = tap.reload("done").await;
     let line = "listeners[0].tls.client_auth.crl: the file has different revocation lists";

@@ -1,4 +1,4 @@
-//! TLS clients that are told what to trust, what to show and which keys to work with.
+//! TLS clients with a choice of what to trust, what to show and which keys to work with.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub fn client(
     }
 }
 
-/// What a visit came to: the certificates that were shown, and the answer.
+/// The result of a visit: the certificates that were shown, and the answer.
 #[derive(Debug)]
 pub struct Visit {
     pub shown: Vec<CertificateDer<'static>>,

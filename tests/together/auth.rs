@@ -40,7 +40,7 @@ fn with_device() -> Frame {
 }
 
 pub fn verdict(record: &SessionRecord) -> &Verdict {
-    // What was used stands in the record, so a file gives the same verdict.
+    // The record has every fact that was used, so a file gives the same verdict.
     let verdict = record.verdict.as_ref().expect("a verdict");
     assert_eq!(&wstap::verdict::decide(record), verdict);
     verdict

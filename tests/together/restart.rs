@@ -52,7 +52,7 @@ async fn is_gone(addr: SocketAddr) {
     assert!(gone.is_some(), "the gateway still listens");
 }
 
-/// A session that is told this, and the tap that it is on. The session's client does not answer.
+/// A session that gets this announcement, and its tap. The session's client does not answer.
 async fn told(reason: &str) -> (SocketAddr, Tap, Conn) {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;
     let tap = Setup::before(&gateway.peer)
@@ -164,7 +164,7 @@ async fn a_gateway_that_keeps_a_session_which_came_since_is_back() {
     drop((first, back));
 }
 
-/// Without a word before it the same is the gateway's silence.
+/// Without an announcement the same is the gateway's silence.
 #[tokio::test]
 async fn without_an_announcement_a_reset_is_no_restart() {
     let peer = reset_before_status::start(&Via::Plain).await;

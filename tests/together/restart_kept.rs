@@ -19,7 +19,8 @@ enum Said {
     Nothing,
 }
 
-/// A gateway behind a tap, with a session on it, that has said this and keeps a connection.
+/// A gateway behind a tap, with a session on it, that has sent this announcement and keeps a
+/// connection.
 struct Scene {
     gateway: Gateway,
     tap: Tap,
@@ -99,7 +100,7 @@ async fn ask(tap: &Tap, method: &str, path: &str) -> SessionRecord {
     tap.wait_for("its record", is_it).await
 }
 
-/// Nobody is told to look at a proxy or at TLS.
+/// The verdict mentions neither a proxy nor TLS.
 fn blames_nobody_else(record: &SessionRecord) {
     let verdict = verdict(record);
     let text = format!(

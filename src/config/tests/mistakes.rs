@@ -43,7 +43,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "records: { mode: '0440' }",
-            "f.yaml:1:18: records.mode: expected permissions with which the owner can read and write, such as `\"0640\"`, found `\"0440\"`",
+            "f.yaml:1:18: records.mode: expected permissions to read and write, for the owner at least, such as `\"0640\"`, found `\"0440\"`",
         ),
         // Wrong types.
         (

@@ -1,5 +1,5 @@
-//! From an accepted connection to HTTP: TLS, what is no TLS, and how a connection ended that never
-//! became one.
+//! From an accepted connection to HTTP: the TLS handshake, plain HTTP on a TLS port, and the
+//! records of connections whose handshake did not complete.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,30 +29,30 @@ use crate::transport::stream::Stream;
 use crate::transport::tls::{self, Terminator};
 use crate::transport::{cause, clock, options};
 
-/// How long we read what a client still sends after an answer that ends the connection, so that a
-/// reset does not destroy the answer on its way.
+/// How long we keep reading from a client after an answer that ends the connection, so that a reset
+/// does not destroy the answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Type of the record that a client's TLS begins with (RFC 8446 section 5.1).
+/// Type of the first record of a client's TLS handshake (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Bytes by which it is judged what a client speaks.
+/// Number of first bytes that show which protocol a client speaks.
 const FIRST: usize = 8;
 
-/// A bound listener and what is spoken on it.
+/// A bound listener and its protocol.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     /// The socket.
     listener: Listening,
-    /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
+    /// Contains `None` for plain HTTP. A reload replaces the terminator for later connections.
     tls: Arc<ArcSwapOption<Terminator>>,
-    /// Its place among the listeners of the configuration.
+    /// Index of the listener in the configuration.
     index: usize,
     key: Arc<str>,
 }
 
 impl Acceptor {
-    /// For the listener at this place of the configuration.
+    /// An acceptor for the listener at this index of the configuration.
     #[must_use]
     pub(crate) fn new(
         listener: Listening,
@@ -74,7 +74,8 @@ impl Acceptor {
         loop {
             let arrival = async {
                 if matches!(self.listener, Listening::Redirected(_)) {
-                    // A redirected client knows no limit of ours: it waits to be accepted instead of being closed.
+                    // A redirected client did not choose to connect to us: at our limit it waits to
+                    // be accepted instead of being closed.
                     current.tap().has_room().await;
                 }
                 self.listener.accept().await
@@ -170,7 +171,7 @@ impl AcceptedConnection {
         (tap, Arc::new(connection))
     }
 
-    /// A limit is reached: closed at once.
+    /// Closes the connection at once because a limit is reached.
     pub(crate) fn turn_away(self, socket: ClientSocket, denial: DeniedFact) {
         let (tap, connection) = self.connection(None, Arc::default());
         let early = Early {
@@ -179,7 +180,7 @@ impl AcceptedConnection {
             why: Why::Denied(denial),
             end: None,
         };
-        // Written once the client can see that it is closed.
+        // Drop the session last, so that its record is written after the client can see the close.
         let _session = early::record(&tap, &connection, connection.accepted, early);
         drop(socket);
     }
@@ -192,7 +193,8 @@ impl AcceptedConnection {
                 first = first_byte(&socket) => first,
                 () = self.tap.drain.token().cancelled() => None,
             };
-            // A gateway may start to speak TLS at any time, so each connection is judged by its own first byte.
+            // A gateway may switch to TLS at any time, so each connection is classified by its own
+            // first byte.
             if let ClientSocket::Tcp(tcp) = socket {
                 if first == Some(TLS_HANDSHAKE) || course.is_unread {
                     let (tap, connection) = self.connection(None, Arc::default());
@@ -285,14 +287,14 @@ impl AcceptedConnection {
     fn tls_failed(self, first: FirstBytes, failed: tls::Failed) {
         tracing::debug!(?first, error = %failed.error, "TLS handshake failed");
         let end = match cause::of_error(&failed.error) {
-            // No alert and no byte of ours was the reason: the client ended it.
+            // Neither an alert nor bytes of ours caused this: the client ended it.
             (TransportEnd::TlsTruncated, _) => (TransportEnd::Fin, None),
             (end, words) => (end, Some(words)),
         };
         self.without_tls(Some(failed.facts), first, Why::Left, Some(end));
     }
 
-    /// We shut down in the middle of a handshake: there is nothing to wait for.
+    /// Records a handshake that our shutdown cuts off: there is nothing to wait for.
     fn drained(self, facts: ClientTls) {
         self.without_tls(Some(facts), FirstBytes::None, Why::Drained, None);
     }
@@ -309,7 +311,7 @@ impl AcceptedConnection {
         self.without_tls(Some(facts), first, why, None);
     }
 
-    /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
+    /// Answers a client that used `http://` in plain HTTP, the only protocol that it speaks.
     async fn plain_http_on_tls(self, mut socket: ClientSocket) {
         let header = self.tap.config.session_header();
         let detail = "plain HTTP came where TLS was expected".to_owned();
@@ -351,7 +353,7 @@ impl AcceptedConnection {
     }
 }
 
-/// The first byte of a connection, which stays there; `None`: it ended before.
+/// Peeks at the first byte of a connection; `None` if the connection ended before it.
 async fn first_byte(socket: &ClientSocket) -> Option<u8> {
     let mut first = [0];
     match socket.peek(&mut first).await {
@@ -360,7 +362,7 @@ async fn first_byte(socket: &ClientSocket) -> Option<u8> {
     }
 }
 
-/// Ends our side and reads what still comes, for a short time and up to a bound.
+/// Ends our side and reads what the client still sends, for a short time and up to a bound.
 async fn linger(mut stream: ClientSocket) {
     let _ = timeout(LINGER, async {
         stream.shutdown().await?;

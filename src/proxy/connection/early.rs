@@ -1,4 +1,4 @@
-//! The one place that records a connection which ended before a request.
+//! Records connections that ended before a request. The only place that does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::session::record::{
     DeniedFact, FirstBytes, HeadFault, Http2Error, TimerKey, TransportEnd,
 };
 
-/// What the connection waited for.
+/// What we were waiting for when the connection ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Awaited {
     /// A PROXY header, or nothing.
@@ -31,13 +31,14 @@ pub(super) enum Why {
     Left,
     /// We are shutting down.
     Drained,
-    /// A limit forbids it.
+    /// A limit forbids the connection.
     Denied(DeniedFact),
-    /// A timer of ours fired: its key, its limit and how long was waited.
+    /// A timer of ours fired: its key, its limit, and how long we waited.
     TimedOut(TimerKey, Duration, Duration),
-    /// What came cannot be passed on; with HTTP/2 the code that it was ended with.
+    /// The bytes that came cannot be passed on; with HTTP/2, the error code that ended the
+    /// connection.
     Refused(HeadFault, Option<Http2Error>, String),
-    /// We ended it for a reason that another fact has.
+    /// We ended it for a reason that another fact of the record states.
     Acted,
 }
 
@@ -45,15 +46,15 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) struct Early {
     pub(super) awaited: Awaited,
-    /// What it began with, where that was looked at.
+    /// The first bytes of the connection, where they were inspected.
     pub(super) first: Option<FirstBytes>,
     pub(super) why: Why,
     /// How the client's transport ended; `None` if we ended it.
     pub(super) end: Option<(TransportEnd, Option<EndCause>, Instant)>,
 }
 
-/// Records it, from `anchor` to now. The session is settled: what remains of the connection does not
-/// belong to it.
+/// Writes the record, from `anchor` to now. The session is settled: the rest of the connection is
+/// not part of it.
 pub(super) fn record(
     tap: &Tap,
     connection: &Arc<Connection>,
@@ -79,7 +80,7 @@ pub(super) fn record(
     session
 }
 
-/// Opens the record of one that is about to end.
+/// Opens the record of a connection that is about to end.
 pub(super) fn begin(
     tap: &Tap,
     connection: &Arc<Connection>,

@@ -1,11 +1,12 @@
 //! Sits between a client's stream and hyper: hyper sees only heads that have passed the check of
 //! [`crate::admission::head`], one at a time, and the bodies between them.
 //!
-//! For each head there is one entry in the connection's [`Heads`](crate::proxy::connection::heads::Heads), in order, so that the service
-//! knows what was really on the wire. A head that may not pass is replaced by a stand-in, whose
-//! entry says why; so the refusal is answered by the same service, after the answers to
-//! earlier requests. What follows a refused head, and what follows an upgrade, never reaches hyper's
-//! parser: after an upgrade it is kept for the tunnel.
+//! For each head there is one entry in the connection's
+//! [`Heads`](crate::proxy::connection::heads::Heads), in order, so that the service knows the bytes
+//! that were on the wire. A head that may not pass is replaced by a stand-in, whose entry has the
+//! reason, so that the same service answers the refusal, after the answers to earlier requests.
+//! Bytes after a refused head or after an upgrade never reach hyper's parser: after an upgrade they
+//! are kept for the tunnel.
 
 use std::future::Future;
 use std::io;
@@ -26,37 +27,39 @@ use crate::proxy::connection::heads::{CheckedHead, GaveUp};
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
-/// Bytes that are read at once.
+/// Maximum number of bytes per read.
 const CHUNK: usize = 8 * 1024;
 
-/// Maximum number of bytes that are kept back from hyper: a request after one that is under way, or
-/// what a hasty client sends after its upgrade. Beyond this the client has to wait.
+/// Maximum number of bytes that are held back from hyper: a request after one that is under way, or
+/// bytes that a client sends after its upgrade without waiting for the 101. Beyond this the client
+/// has to wait.
 const HELD: usize = 64 * 1024;
 
-/// How long we read what a client still sends after a refusal, so that a reset does not destroy
-/// the answer on its way.
+/// How long we keep reading from a client after a refusal, so that a reset does not destroy the
+/// answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes that are read for that.
+/// Maximum number of bytes that are read during that time.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// How soon after its request a client's FIN counts as a half-close, so that the answer is still awaited.
-/// `nc -N` sends it at once, and a lost segment is sent again within this time. Clients that give up on
-/// a slow gateway wait longer than that, and their request ends with them.
+/// Maximum time between a request and a client's FIN for the FIN to count as a half-close, so that
+/// the answer is still awaited. `nc -N` sends its FIN at once, and a lost segment is retransmitted
+/// within this time. Clients that give up on a slow gateway wait longer than that, and their
+/// request ends with them.
 const RIGHT_BEHIND: Duration = Duration::from_millis(500);
 
 /// How long a redirected connection waits for one end after the FIN of the other, where `timeouts.half_close` is
-/// longer: the timers of the tap are off there, and the client may be gone.
+/// longer: the tap's timers are off for such connections, and the client may be gone.
 pub(crate) const REDIRECTED_WAIT: Duration = Duration::from_secs(30);
 
-/// How long an answer to a client that had ended its sending side may take to be acknowledged, before
-/// the record is written without knowing.
+/// Time limit for the acknowledgement of an answer to a client that had ended its sending side.
+/// After it the record is written without knowing whether the answer arrived.
 const DELIVERY: Duration = Duration::from_secs(1);
 
-/// Pauses between two looks for a reset: the first and the longest.
+/// Pauses between two checks for a reset: the first and the longest.
 const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(500)];
 
-/// What hyper parses in place of a head that may not pass.
+/// The head that hyper parses in place of one that may not pass.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// A client's stream, with the check of heads.
@@ -65,38 +68,39 @@ pub(crate) struct Gate {
     io: Sensor,
     connection: Arc<Connection>,
     requests: Requests,
-    /// Read and not yet handed on.
+    /// Bytes that were read and not yet handed on.
     buffer: BytesMut,
     /// Bytes at the front of the buffer that hyper may have.
     passed: usize,
     /// The rest of the stand-in that hyper has not read yet.
     stand_in: &'static [u8],
-    /// Nothing is read any more.
+    /// A head was refused: nothing more is read.
     refused: bool,
     /// The client's side has ended.
     ended: bool,
-    /// When the request under way had arrived whole, with its body.
+    /// When the request under way had arrived completely, with its body.
     whole: Option<Instant>,
-    /// hyper may have bytes of an answer that are not written.
+    /// hyper may hold bytes of an answer that are not written yet.
     unflushed: bool,
-    /// The reader that waits until they are.
+    /// The reader that waits until they are written.
     awaits_flush: Option<Waker>,
     /// The client ended its sending side right after a request.
     half_closed: Option<Box<HalfClosed>>,
     head_limit: Duration,
-    /// How long the answer is awaited after that.
+    /// How long to wait for the answer after that.
     half_close_limit: Duration,
     deadline: Option<Deadline>,
     linger: Option<Linger>,
-    /// Of an interim answer, what is not yet written.
+    /// The unwritten rest of an interim answer.
     interim: Vec<u8>,
 }
 
-/// By when a head has to be complete.
+/// The time by which a head has to be complete.
 #[derive(Debug)]
 struct Deadline {
     since: Instant,
-    /// It runs since a byte of a head is there, or since the connection was accepted.
+    /// Whether the time has started: with the first byte of a head, or when the connection was
+    /// accepted.
     begun: bool,
     sleep: Pin<Box<Sleep>>,
 }
@@ -106,16 +110,17 @@ struct Deadline {
 struct HalfClosed {
     /// When the wait for the answer began.
     since: Instant,
-    /// When it ends.
+    /// When the wait ends.
     deadline: Pin<Box<Sleep>>,
     looks: Looks,
-    /// Bytes that the client's host had acknowledged by then.
+    /// Bytes that the client's host had acknowledged when the wait began.
     acknowledged: Option<u64>,
-    /// When our side was shut down; the answer's delivery is awaited for [`DELIVERY`] from then on.
+    /// When our side was shut down; from then on we wait up to [`DELIVERY`] for the answer's
+    /// delivery.
     shut: Option<Instant>,
 }
 
-/// When to look at the connection again: after a FIN, the reactor has no event for a reset.
+/// Timer for checking the connection again: after a FIN, the reactor has no event for a reset.
 #[derive(Debug)]
 struct Looks {
     sleep: Pin<Box<Sleep>>,
@@ -131,7 +136,7 @@ impl Looks {
         }
     }
 
-    /// Ready when it is time for a look. Poll until it is pending.
+    /// Ready when a check is due. Poll until it is pending.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.sleep.as_mut().poll(cx));
         let [_, longest] = LOOKS;
@@ -186,8 +191,8 @@ impl Gate {
         (self.io.into_inner(), self.buffer.freeze())
     }
 
-    /// Finds out what hyper may have next. Ready when there is something to give, or when the end
-    /// is reached.
+    /// Determines which bytes hyper may have next. Ready when there are some, or when the end is
+    /// reached.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.passed > 0 || !self.stand_in.is_empty() {
@@ -197,7 +202,7 @@ impl Gate {
                 return Poll::Pending;
             }
             let at_head = self.requests.is_at_head();
-            // One head at a time: while its request is under way the next one waits here.
+            // One head at a time: while its request is under way, the next head waits here.
             let waits = at_head && self.connection.state.heads.wait_if_busy(cx.waker());
             let stuck = if waits {
                 true
@@ -232,14 +237,15 @@ impl Gate {
                     }
                 }
             };
-            // The head that was just passed is whole; after an upgrade nobody would look again.
+            // The head that was just passed is complete; after an upgrade there is no later check
+            // for it.
             if at_head && self.passed == 0 {
                 self.connection.state.heads.set_partial(self.buffer.len());
             }
             if !stuck {
                 continue;
             }
-            // The check itself bounds a head that it reads.
+            // The check itself bounds the head that it reads.
             let room = if at_head && !waits {
                 CHUNK
             } else {
@@ -247,7 +253,7 @@ impl Gate {
             };
             match self.poll_fill(cx, room) {
                 Poll::Ready(Ok(())) if self.ended => {
-                    // A request that was complete before the end is still to be served.
+                    // A request that was complete before the end must still be served.
                     let later = waits && !self.buffer.is_empty();
                     if self.requests.is_in_body() {
                         return Poll::Ready(Ok(()));
@@ -272,8 +278,8 @@ impl Gate {
         }
     }
 
-    /// Reads once, as much as there is `room` for. Without room it is pending; the end of the
-    /// request under way wakes the task.
+    /// Reads once, at most `room` bytes. Pending without room; the end of the request under way
+    /// wakes the task.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
         if self.ended {
             return Poll::Ready(Ok(()));
@@ -281,7 +287,7 @@ impl Gate {
         if room == 0 {
             return Poll::Pending;
         }
-        // By way of the stack, so that a connection that says nothing holds no memory.
+        // Read into a stack buffer, so that an idle connection holds no memory.
         let mut space = [MaybeUninit::uninit(); CHUNK];
         let mut bytes = ReadBuf::uninit(&mut space);
         let mut bytes = bytes.take(room);
@@ -291,9 +297,9 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Pending while the answer to a complete request is awaited although the client's FIN has come. A FIN alone does
-    /// not distinguish a client that still reads from one that is gone; only sending to it does. With `later`, another
-    /// request waits for its turn.
+    /// Pending while we wait for the answer to a complete request although the client's FIN has
+    /// come. A FIN alone does not distinguish a client that still reads from one that is gone; only
+    /// sending to it does. `later`: another request waits for its turn.
     fn poll_half_closed(&mut self, later: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = Instant::now();
         let half = match &mut self.half_closed {
@@ -343,7 +349,7 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Records when the request under way had arrived whole.
+    /// Records when the request under way had arrived completely.
     fn note_whole(&mut self) {
         if self.requests.is_in_body() {
             return;
@@ -358,9 +364,9 @@ impl Gate {
         }
     }
 
-    /// Ready when it is known whether a client that had ended its sending side was there for its answer,
-    /// or when that has taken too long. One that reads acknowledges; one that is gone answers with a
-    /// reset and acknowledges nothing.
+    /// Ready when it is known whether a client that had ended its sending side received its answer,
+    /// or when that has taken too long. A client that reads acknowledges the answer; one that is
+    /// gone replies with a reset and acknowledges nothing.
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(half) = &mut self.half_closed else {
             return Poll::Ready(());
@@ -386,8 +392,8 @@ impl Gate {
         let limit = self.head_limit;
         let connection = &self.connection;
         let begun = !self.buffer.is_empty();
-        // A kept connection may be idle as long as a head may take; the head's own time begins
-        // with its first byte.
+        // A connection that is kept may be idle for as long as a head may take; the time for the
+        // head itself starts with its first byte.
         if begun
             && self
                 .deadline
@@ -414,7 +420,7 @@ impl Gate {
         let waited = deadline.since.elapsed();
         self.deadline = None;
         if self.buffer.is_empty() {
-            // Nobody is there to be told: the end of the connection is all.
+            // No request, so no answer: just end the connection.
             self.connection.state.heads.nothing_came(waited);
             self.ended = true;
         } else {
@@ -457,7 +463,7 @@ impl Gate {
         self.buffer = BytesMut::new();
     }
 
-    /// Whether there may be bytes under way that nobody will read.
+    /// Whether bytes may be on their way that will not be read.
     fn must_linger(&self) -> bool {
         !self.ended && (self.refused || !self.requests.is_at_head())
     }
@@ -477,7 +483,7 @@ impl AsyncRead for Gate {
             gate.buffer.advance(count);
             gate.passed -= count;
             if gate.buffer.is_empty() && gate.passed == 0 {
-                // An idle connection holds no memory for what it once sent.
+                // An idle connection holds no memory for earlier bytes.
                 gate.buffer = BytesMut::new();
             }
         } else {
@@ -513,7 +519,7 @@ impl AsyncWrite for Gate {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
-        // hyper flushes when all of its own bytes are written.
+        // hyper flushes after all of its own bytes are written.
         if gate.interim.is_empty() {
             gate.interim = gate.connection.state.interim.take_text();
         }

@@ -1,4 +1,4 @@
-//! What the gate knows of a connection's requests, for those who serve them.
+//! The gate's facts about a connection's requests, for the code that serves them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,9 +27,9 @@ struct Inner {
     begun: u64,
     /// Requests that are under way.
     busy: u64,
-    /// The reader that waits for them to end.
+    /// The reader that waits for these requests to end.
     reader: Option<Waker>,
-    /// Bytes of a head that is not complete, or waits for its turn.
+    /// Number of bytes of a head that is incomplete or waits for its turn.
     partial: usize,
     /// Why the body of the request under way cannot be read.
     broken: Option<Refusal>,
@@ -37,9 +37,9 @@ struct Inner {
     nothing_came: Option<Duration>,
     /// The head of the answer to the request under way is there.
     answered: bool,
-    /// The client ended its sending side after a request, whose answer is awaited all the same.
+    /// The client ended its sending side after a request, whose answer is still awaited.
     half_closed: bool,
-    /// The wait for that answer was given up: by which limit, after how long, and when.
+    /// The wait for that answer was given up: the limit, the time waited, and when.
     gave_up: Option<GaveUp>,
 }
 
@@ -66,7 +66,7 @@ impl Heads {
         self.inner().waiting.pop_front()
     }
 
-    /// A request is over: the next one may begin.
+    /// Records the end of a request: the next one may begin.
     pub(crate) fn request_ended(&self) {
         let mut inner = self.inner();
         inner.busy = inner.busy.saturating_sub(1);
@@ -77,7 +77,7 @@ impl Heads {
         }
     }
 
-    /// Whether a request is under way; then `reader` is woken when it ends.
+    /// Returns whether a request is under way; if so, `reader` is woken when it ends.
     pub(crate) fn wait_if_busy(&self, reader: &Waker) -> bool {
         let mut inner = self.inner();
         if inner.busy == 0 {
@@ -97,17 +97,17 @@ impl Heads {
         self.inner().begun
     }
 
-    /// No head was handed on yet.
+    /// Whether no head was handed on yet.
     pub(crate) fn is_first(&self) -> bool {
         self.begun() == 0
     }
 
-    /// The request under way is the first of its connection.
+    /// Whether the request under way is the first of its connection.
     pub(crate) fn is_on_first(&self) -> bool {
         self.begun() == 1
     }
 
-    /// Number of bytes that wait, of a head that is not handed on.
+    /// Sets the number of bytes of a head that is not handed on yet.
     pub(crate) fn set_partial(&self, bytes: usize) {
         self.inner().partial = bytes;
     }
@@ -153,7 +153,7 @@ impl Heads {
         self.inner().nothing_came = Some(waited);
     }
 
-    /// How long we waited in vain for the first byte of a head.
+    /// How long we waited for the first byte of a head that never came.
     pub(crate) fn waited_in_vain(&self) -> Option<Duration> {
         self.inner().nothing_came
     }

@@ -1,4 +1,4 @@
-//! HTTP/1 with a client: the gate, hyper behind it, and how a connection ended outside of any
+//! HTTP/1 with a client: the gate, hyper after it, and the endings of connections outside of any
 //! request.
 
 use std::pin::pin;
@@ -28,12 +28,12 @@ use crate::session::record::{HeadFault, TimerKey};
 use crate::transport::clock;
 use crate::transport::sensor::Sensor;
 
-/// hyper takes no smaller buffer.
+/// hyper's minimum buffer size.
 const MIN_BUFFER: usize = 8 * 1024;
 
-/// Serves the requests of a connection and records an ending that no request explains. Each
-/// request is served under the configuration of its time; the limits of heads are those of the
-/// connection's beginning.
+/// Serves the requests of a connection and records an ending that no request explains. Each request
+/// is served under the configuration that is current when it comes; the limits on heads are those
+/// from the start of the connection.
 pub(crate) async fn serve(
     current: &Arc<Current>,
     tap: &Arc<Tap>,
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     let gate = Gate::new(sensor, Arc::clone(&connection), heads, &timeouts);
     let about = Arc::clone(&connection);
     let now = Arc::clone(current);
-    // The last request's upgrade offer, if no 101 took it.
+    // The upgrade offer of the last request, if no 101 took it.
     let refused = Arc::<Mutex<Option<Offered>>>::default();
     let put = Arc::clone(&refused);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
@@ -74,12 +74,12 @@ pub(crate) async fn serve(
     });
     let mut serving = pin!(
         http1::Builder::new()
-            // The gate has the timer and the limits of heads.
+            // The gate has the timer and the limits for heads.
             .header_read_timeout(None)
             .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
             .max_headers(limits.headers)
             .preserve_header_case(true)
-            // The gateway's answers go out as they are; it knows the time itself.
+            // The gateway's answers go out unchanged; the gateway sets `Date` itself.
             .auto_date_header(false)
             .serve_connection(TokioIo::new(gate), service)
             .with_upgrades()
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
             if connection.state.heads.in_flight() > 0 {
                 timeout_at(deadline.into(), &mut serving).await.ok()
             } else {
-                // Nothing is under way: at most a head that nobody will wait for.
+                // Nothing is under way except perhaps an incomplete head, which we do not wait for.
                 None
             }
         }
@@ -118,9 +118,9 @@ pub(crate) async fn serve(
 
 /// How a connection ended outside of any request.
 enum Unexplained {
-    /// The peer left, with or without having sent something.
+    /// The peer left, whether or not it had sent something.
     Left,
-    /// `timeouts.request_head` ran out before one byte came.
+    /// `timeouts.request_head` ran out before the first byte came.
     HeadTimeout(Duration),
     /// hyper has answered 400.
     Malformed(String),
@@ -135,7 +135,7 @@ fn unexplained(
 ) -> Option<Unexplained> {
     let heads = &connection.state.heads;
     if let Some(error) = error.filter(|error| error.is_parse() && untaken) {
-        // Should not happen: what passes the check passes hyper.
+        // Should not happen: hyper accepts every head that passes the check.
         tracing::error!(%error, "hyper refused a head that had passed the check");
         return Some(Unexplained::Malformed(error.to_string()));
     }
@@ -144,7 +144,7 @@ fn unexplained(
     }
     let never_used = heads.is_first();
     if let Some(waited) = heads.waited_in_vain() {
-        // A kept connection that is not used again may go without a word.
+        // A connection that was used before and then stayed idle is closed without a record.
         return never_used.then_some(Unexplained::HeadTimeout(waited));
     }
     let end = connection.state.sensed.end();
@@ -224,7 +224,7 @@ mod tests {
         let (near, client) = tokio::join!(clients.accept(), TcpStream::connect(addr));
         let (sensor, _) = Sensor::new(Stream::Tcp(near.unwrap().0));
         let current = Arc::new(Current::new(Arc::clone(&tap)));
-        // The same thread: lengths are made wrong on one.
+        // On this thread: lengths are made wrong per thread.
         let serving = tokio::spawn(async move { serve(&current, &tap, connection, sensor).await });
         let mut client = client.unwrap();
         let asks = "GET / HTTP/1.1\r\nHost: gw\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

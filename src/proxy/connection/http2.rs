@@ -1,9 +1,9 @@
-//! HTTP/2 with a client (RFC 9113), where ALPN agreed on it. Each stream's request goes through
-//! the same stack as one of HTTP/1, with a head that was checked by the same rules.
+//! HTTP/2 with a client (RFC 9113), if ALPN selected it. Each stream's request goes through the
+//! same stack as an HTTP/1 request, and its head is checked by the same rules.
 //!
-//! By the `h2` library itself instead of hyper's wrapper around it: that one hides whether a
-//! stream was reset or ended, and cannot reset one, which a tunnel's endings need (RFC 8441
-//! section 5).
+//! Uses the `h2` library directly instead of hyper's wrapper around it: the wrapper hides whether a
+//! stream was reset or ended, and cannot reset one; a tunnel's endings need both (RFC 8441 section
+//! 5).
 
 pub(crate) mod counts;
 mod floods;
@@ -40,10 +40,10 @@ use crate::transport::clock;
 use crate::transport::http2_watch::{LINGER, Watch, Watched};
 use crate::transport::sensor::Sensor;
 
-/// What a client may send on one stream before somebody has read it.
+/// Number of bytes that a client may send on one stream before they are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Maximum number of bytes that we keep for a client that is slow to read one stream.
+/// Maximum number of bytes that we buffer for a client that reads one stream slowly.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Malformed requests that one connection may send.
@@ -53,8 +53,8 @@ const MAX_MALFORMED: usize = 64;
 const LAST_WORDS: Duration = LINGER.saturating_add(Duration::from_secs(1));
 
 /// Serves the streams of a connection and records an ending that no request explains. Each request
-/// is served under the configuration of its time; the settings sent to the client at the beginning
-/// of the connection stay.
+/// is served under the configuration that is current when it comes; the settings sent to the client
+/// at the start of the connection stay.
 pub(crate) async fn serve(
     current: &Current,
     tap: &Arc<Tap>,
@@ -100,13 +100,14 @@ fn builder(tap: &Tap) -> server::Builder {
     let limits = tap.config.limits();
     let http2 = tap.config.http2();
     let streams = http2.max_concurrent_streams;
-    // Larger than what we allow, so that most of what is too large is answered and recorded by us.
+    // Larger than our own limits, so that we ourselves answer and record most heads that are too
+    // large.
     let head = limits.head_bytes.saturating_mul(2) + limits.headers.saturating_mul(64);
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(streams)
         .initial_window_size(STREAM_WINDOW)
-        // One stream that nobody reads must not stop the others.
+        // A stream that is not read must not stop the others.
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams))
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
@@ -127,9 +128,9 @@ struct Serving<'a> {
     watch: Arc<Watch>,
     /// Refused streams that have a record.
     recorded: usize,
-    /// We said that we go away, and until when we wait for the rest.
+    /// Set once we have sent GOAWAY: until when we wait for the open streams.
     leaving: Option<Deadline>,
-    /// Why, where it is for the record.
+    /// Why the connection ends, if that goes into the record.
     ending: Option<Ending>,
     inner: server::Connection<Watched, Bytes>,
 }
@@ -174,7 +175,7 @@ impl Serving<'_> {
                             self.go_away(Deadline::now() + LAST_WORDS);
                         }
                         Look::Dead => {
-                            let words = "nothing answered an HTTP/2 ping".to_owned();
+                            let words = "no answer came to an HTTP/2 ping".to_owned();
                             self.connection
                                 .state
                                 .sensed
@@ -198,8 +199,7 @@ impl Serving<'_> {
             clock::anchor()
         };
         let tap = self.current.tap();
-        // What a connection may occupy, each of its streams can: a tunnel, and a connection to the
-        // gateway.
+        // Each stream can use as much as a connection: a tunnel, and a connection to the gateway.
         let peer = self.connection.peer();
         let unnamed = matches!(peer, Peer::Relayed { client: None, .. });
         let (counted, admitted) = tap.admit_connection(peer, unnamed);
@@ -213,7 +213,7 @@ impl Serving<'_> {
         self.tap.tasks.spawn(task);
     }
 
-    /// No new streams; those that are open may end.
+    /// Accepts no new streams; open ones may finish.
     fn go_away(&mut self, deadline: Deadline) {
         self.inner.graceful_shutdown();
         self.leaving = Some(deadline);
@@ -238,7 +238,7 @@ impl Serving<'_> {
         self.leaving = Some(Deadline::now() + LAST_WORDS);
     }
 
-    /// Writes a record for each of the first requests that the library refused by itself.
+    /// Writes records for the first requests that the library refused by itself.
     fn tell_refused(&mut self) {
         let refused = self.watch.refused();
         if refused.is_empty() {
@@ -265,7 +265,7 @@ async fn until(deadline: Option<Deadline>) {
 /// Sends a ping. Its answer is seen as bytes that came.
 fn ask(pings: Option<&mut PingPong>) {
     if let Some(pings) = pings {
-        // The library waits until somebody has looked at the answer to the one before.
+        // The library sends no further ping until the answer to the previous one has been taken.
         let _ = pings.poll_pong(&mut Context::from_waker(Waker::noop()));
         let _ = pings.send_ping(Ping::opaque());
     }

@@ -1,9 +1,9 @@
 //! Interim answers (RFC 9110 section 15.2) on their way from the gateway to the client: 102, 103
-//! and whatever else is no 100 and no 101.
+//! and every other 1xx except 100 and 101.
 //!
-//! hyper's server cannot send them. The gate writes them, and only when hyper flushes: then its own
-//! buffer is empty, so that they are written whole between two of its messages. With HTTP/2 the
-//! stream sends them. The final answer waits for that.
+//! hyper's server cannot send them. The gate writes them, and only when hyper flushes: hyper's own
+//! buffer is then empty, so that an interim answer goes out whole between two of its messages. With
+//! HTTP/2 the stream sends them. The final answer waits until they are sent.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -12,10 +12,10 @@ use std::task::{Poll, Waker};
 
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 
-/// Bytes of interim heads that may wait; more are dropped.
+/// Maximum number of bytes of interim heads that wait; heads beyond it are dropped.
 const MAX_WAITING: usize = 64 * 1024;
 
-/// What is counted for a status line and the empty line.
+/// Number of bytes counted for a status line and the empty line.
 const STATUS_LINE: usize = 64;
 
 /// Interim heads that wait for the gate.
@@ -25,17 +25,17 @@ pub(crate) struct Interim(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     heads: Vec<Response<()>>,
-    /// About so many bytes.
+    /// Approximate size of the waiting heads in bytes.
     size: usize,
-    /// The gate has taken some and has not written all of them.
+    /// The gate has taken heads and has not written all of them.
     writing: bool,
-    /// The connection's task, by way of the request that is under way.
+    /// Wakes the connection's task; set by the request that is under way.
     task: Option<Waker>,
 }
 
 impl Interim {
-    /// Has the interim answers to `request` brought here, unless the client knows none (RFC 9110
-    /// section 15.2).
+    /// Collects the interim answers to `request` here, unless the client speaks HTTP/1.0, which has
+    /// none (RFC 9110 section 15.2).
     pub(crate) fn listen<B>(self: &Arc<Self>, request: &mut Request<B>, client: Version) {
         if client < Version::HTTP_11 {
             return;
@@ -47,7 +47,8 @@ impl Interim {
     }
 
     fn came(&self, status: StatusCode, headers: &HeaderMap) {
-        // A 100 is answered by whoever reads the client's body; 101 is no interim answer here.
+        // A 100 is sent by the code that reads the client's body; a 101 is not an interim answer
+        // here.
         if matches!(
             status,
             StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS
@@ -64,7 +65,8 @@ impl Interim {
         self.push(head);
     }
 
-    /// The client waits to be told to send its body, and somebody is there to read it.
+    /// Queues a 100 for a client that waits for it before it sends its body; call when the body is
+    /// about to be read.
     pub(crate) fn go_on(&self) {
         let mut head = Response::new(());
         *head.status_mut() = StatusCode::CONTINUE;
@@ -86,7 +88,7 @@ impl Interim {
         }
     }
 
-    /// The answer that `sending` yields, once all interim ones are written.
+    /// Returns the answer that `sending` yields, once all interim answers are written.
     pub(crate) async fn before<T>(&self, sending: impl Future<Output = T>) -> T {
         let mut sending = pin!(sending);
         let mut answer = None;
@@ -109,7 +111,7 @@ impl Interim {
         .await
     }
 
-    /// What is to be written now; [`Interim::written`] says when it is.
+    /// Takes the heads to write now; call [`Interim::written`] after writing them.
     pub(crate) fn take(&self) -> Vec<Response<()>> {
         let mut inner = self.inner();
         inner.writing = !inner.heads.is_empty();
@@ -117,12 +119,12 @@ impl Interim {
         std::mem::take(&mut inner.heads)
     }
 
-    /// The same as bytes of HTTP/1.
+    /// Like [`Interim::take`], as HTTP/1 bytes.
     pub(crate) fn take_text(&self) -> Vec<u8> {
         self.take().iter().flat_map(as_text).collect()
     }
 
-    /// What was taken is written.
+    /// Records that the taken heads are written.
     pub(crate) fn written(&self) {
         let mut inner = self.inner();
         inner.writing = false;
@@ -136,7 +138,7 @@ impl Interim {
     }
 }
 
-/// A head as it goes out. What hyper has read holds no line break in a value.
+/// A head as it goes out. hyper's parser guarantees that no value contains a line break.
 fn as_text(head: &Response<()>) -> Vec<u8> {
     let status = head.status();
     let reason = status.canonical_reason().unwrap_or_default();
@@ -167,7 +169,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(answer.as_mut().poll(&mut cx).is_pending());
         assert_eq!(interim.take_text(), b"HTTP/1.1 103 Early Hints\r\n\r\n");
-        // Half of them are in the socket of a client that does not read.
+        // Half of the bytes are in the socket of a client that does not read.
         assert!(answer.as_mut().poll(&mut cx).is_pending());
         interim.written();
         assert_eq!(answer.as_mut().poll(&mut cx), Poll::Ready(1));

@@ -1,7 +1,8 @@
-//! Passes a redirected connection on to the gateway without reading it: its TLS is between client and gateway.
+//! Passes a redirected connection on to the gateway without decrypting it: its TLS is between
+//! client and gateway.
 //!
-//! What can be seen from outside is recorded: the `ClientHello`, sizes, times, and how each end left.
-//! Endings pass in kind: FIN as FIN, a reset as a reset.
+//! Only facts that are visible from outside are recorded: the `ClientHello`, sizes, times, and how
+//! each end left. Endings pass in kind: FIN as FIN, a reset as a reset.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,7 @@ use crate::transport::stream::Stream;
 use crate::transport::tls::outside::{Greeting, Outside};
 use crate::transport::{cause, tcp_info};
 
-/// Bytes that are read at once. Between reads a connection keeps no buffer.
+/// Maximum number of bytes per read. Between reads a connection keeps no buffer.
 const READ: usize = 16 * 1024;
 
 /// Serves a connection until both ends have left, or the tap shuts down.
@@ -41,7 +42,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
         .dialling(url, gateway.dialect().to_string());
     let dialled = tokio::select! {
         dialled = dial(tap, &connection, &session) => dialled,
-        // The record is not settled, so it says that we shut down.
+        // The record is not settled, so it reports our shutdown.
         () = tap.drain.token().cancelled() => return,
     };
     session.settle();
@@ -52,11 +53,11 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
         }
         refused => {
             if refused.is_ok() {
-                let what = "a connection that is to pass unread was dialled with TLS of our own"
-                    .to_owned();
+                let what = "a connection to pass on unread was dialled with our own TLS".to_owned();
                 session.record().faulted(what, Instant::now());
             }
-            // As near as we get to the refusal that the client would have met.
+            // The closest that we can come to the refusal that the client would have got without
+            // us.
             reset(&session, Leg::Client, &client);
             return;
         }
@@ -72,7 +73,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     tokio::select! {
         passed = way.pass(&mut client, &mut gateway) => {
             if passed.is_err() {
-                // Reset the leg that has not ended by itself by now.
+                // Reset each leg that has not ended by itself.
                 reset(&session, Leg::Client, &client);
                 reset(&session, Leg::Gateway, &gateway);
             }
@@ -91,7 +92,8 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     record.tunnel_ended(Tunnelled::Unread(passed));
 }
 
-/// Makes the drop of this leg's socket reset it, and records that as our end, if the far end has not left already.
+/// Makes dropping this leg's socket send a reset, and records that as our ending, unless the far
+/// end has already left.
 fn reset(session: &SessionHandle, leg: Leg, stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     session.record().leg_ended_by_tap(leg, Instant::now());
@@ -105,7 +107,7 @@ struct UnreadConnection<'a> {
 }
 
 impl UnreadConnection<'_> {
-    /// Relays until both ends have sent FIN; `Err`: the leg that broke first, or was given up.
+    /// Relays until both ends have sent FIN. `Err` is the leg that broke first or was given up.
     async fn pass(&self, client: &mut TcpStream, gateway: &mut TcpStream) -> Result<(), Leg> {
         let (from_client, to_client) = client.split();
         let (from_gateway, to_gateway) = gateway.split();
@@ -144,7 +146,7 @@ impl UnreadConnection<'_> {
                 Ok(0) => {
                     self.ended(from_leg, TransportEnd::Fin);
                     return match to.shutdown().await {
-                        // Its far end had left already, in its own way.
+                        // The far end of this leg has already left.
                         Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                             Err(self.broke(from_leg.other(), &error))
                         }
@@ -173,9 +175,9 @@ impl UnreadConnection<'_> {
         }
     }
 
-    /// Waits until the client has left by FIN and the gateway has been silent for [`REDIRECTED_WAIT`] since:
-    /// nobody may be waiting for its end any more. A client may keep what the gateway has ended as long as it
-    /// likes, as without the tap.
+    /// Waits until the client has sent FIN and the gateway has then been silent for
+    /// [`REDIRECTED_WAIT`]: the client may be gone. A client may keep a connection that the gateway
+    /// has ended for as long as it likes, as without the tap.
     async fn gateway_left_alone(&self) -> Leg {
         self.seen.left.notified().await;
         let Some((Leg::Client, at)) = self.seen.fin() else {
@@ -210,12 +212,12 @@ impl UnreadConnection<'_> {
     }
 }
 
-/// An HTTP/1 request or answer.
+/// Whether this is the start of an HTTP/1 request or answer.
 fn is_http(first: &[u8]) -> bool {
     first.starts_with(b"HTTP/") || FirstBytes::of(first) == FirstBytes::Http
 }
 
-/// The error that a connection breaks with; for ever, where it does not.
+/// Waits for the error that breaks the connection; never returns if it does not break.
 async fn reset_of(stream: &TcpStream) -> io::Error {
     if stream.ready(Interest::ERROR).await.is_ok()
         && let Ok(Some(error)) = stream.take_error()
@@ -225,13 +227,13 @@ async fn reset_of(stream: &TcpStream) -> io::Error {
     std::future::pending().await
 }
 
-/// What was seen of both directions. Both are driven by one task, so the locks are never contended.
+/// Facts about both directions. One task drives both, so the locks are never contended.
 #[derive(Debug, Default)]
 struct PassthroughState {
     greeting: Mutex<Greeting>,
     /// The first FIN.
     fin: Mutex<Option<(Leg, Instant)>>,
-    /// Notified of it.
+    /// Notified of the first FIN.
     left: Notify,
     to_gateway: Mutex<OneWay>,
     to_client: Mutex<OneWay>,
@@ -275,7 +277,7 @@ impl PassthroughState {
         look(&mut self.greeting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns how many bytes came so far.
+    /// Counts `bytes`; returns how many bytes came so far.
     fn came(&self, direction: Direction, bytes: &[u8], now: Instant) -> u64 {
         if direction == Direction::ToGateway {
             self.greeting(|greeting| greeting.saw(bytes));

@@ -1,5 +1,5 @@
-//! Connections that come through a proxy which sends a PROXY header: it is read before anything
-//! else, and from then on the connection is that of the client that it names.
+//! Connections that come through a proxy which sends a PROXY header. The header is read before
+//! anything else, and from then on the connection counts as that of the client that it names.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::transport::cause;
 use crate::transport::socket::{ClientSocket, NoHeader};
 
 impl AcceptedConnection {
-    /// A connection of a peer that must send a header.
+    /// Serves a connection of a peer that must send a PROXY header.
     pub(crate) async fn relayed(mut self, mut socket: ClientSocket) {
         let limit = self.tap.config.timeouts().proxy_header;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
@@ -101,7 +101,7 @@ enum MissingHeader {
 }
 
 impl Ends {
-    /// Records who the client is, and who said so.
+    /// Records who the client is, and which proxy named it.
     pub(crate) fn note(&self, client: &mut ClientFacts) {
         client.addr = self.peer.text();
         client.proxy_protocol.clone_from(&self.header);

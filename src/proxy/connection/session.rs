@@ -1,4 +1,4 @@
-//! A session's record while the session lives, and the promise that it is written exactly once.
+//! A session's record while the session lives, and the guarantee that it is written exactly once.
 //!
 //! hyper drops a service's future when the client goes away, a task can panic, the drain can run
 //! out: in every case the last handle is dropped, and dropping it finishes the record.
@@ -31,29 +31,29 @@ pub(crate) struct SessionHandle(Arc<Mutex<Session>>);
 #[derive(Debug)]
 struct Session {
     recorder: Recorder,
-    /// Its place among the open sessions, left when the record is out.
+    /// The entry in the list of open sessions, removed when the record is written.
     entry: Entry,
     connection: Held,
     pipeline: Arc<RecordPipeline>,
     origins: Arc<Origins>,
-    /// The request was answered, or the tunnel took over: the client's connection is not part of
-    /// what remains.
+    /// The request was answered, or the tunnel took over: the end of the client's connection is not
+    /// part of this session.
     settled: bool,
-    /// It is about a request, whose turn on the connection ends with it.
+    /// The session is about a request, whose turn on the connection ends with the session.
     serves: bool,
-    /// Its record waits for the end of the connection, or has waited for it.
+    /// The record waits for the end of the connection, or has waited for it.
     parts: bool,
-    /// Its place among those of its client, where the connection has none.
+    /// A slot among its client's sessions, if the connection itself has none.
     place: Option<ClientSlot>,
 }
 
 /// The connection that a session is on.
 #[derive(Debug)]
 enum Held {
-    /// All of it, as long as it serves requests.
+    /// The whole state, as long as the connection serves requests.
     Whole(Arc<ConnectionState>),
-    /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
-    /// task that served HTTP, would be kept for nothing.
+    /// Only the count, which is all that a tunnel needs. The rest of the state would needlessly
+    /// keep memory, and through its wakers that of the task that served HTTP.
     Counted(Arc<ConnectionGuard>),
 }
 
@@ -82,8 +82,8 @@ impl SessionHandle {
         Self(Arc::new(Mutex::new(session)))
     }
 
-    /// The record, to write facts into or to read them. Held for one statement: a second one in it
-    /// would wait for ever.
+    /// Locks the record, to write facts into it or to read them. Hold it for one statement only: a
+    /// second lock in the same statement would deadlock.
     pub(crate) fn record(&self) -> Recording<'_> {
         let session = self.lock();
         let phase = session.recorder.facts().phase;
@@ -101,8 +101,9 @@ impl SessionHandle {
         self.lock().recorder.masked(text)
     }
 
-    /// The gateway said that it goes down. Callers that it does not answer before this session's
-    /// record is written are explained by that. `boot` is its process.
+    /// Reports to other sessions that the gateway announced its shutdown. It explains clients that
+    /// the gateway leaves unanswered before this session's record is written. `boot` identifies the
+    /// gateway's process.
     pub(crate) fn announce(&self, boot: Option<PeerText>, down: GoingDown) {
         let session = self.lock();
         if let Some(gateway) = &session.recorder.facts().gateway {
@@ -111,7 +112,7 @@ impl SessionHandle {
         }
     }
 
-    /// The head of the gateway's answer came.
+    /// Records that the head of the gateway's answer came.
     pub(crate) fn answered(&self) {
         let session = self.lock();
         if let Some(gateway) = &session.recorder.facts().gateway {
@@ -120,7 +121,7 @@ impl SessionHandle {
         }
     }
 
-    /// The answer has gone out whole, or the tunnel has begun.
+    /// Records that the answer has gone out completely, or that the tunnel has begun.
     pub(crate) fn settle(&self) {
         self.lock().settled = true;
     }
@@ -134,18 +135,19 @@ impl SessionHandle {
         }
     }
 
-    /// Counts for its client until it is over.
+    /// Holds a slot of its client until the session is over.
     pub(crate) fn keep(&self, place: ClientSlot) {
         self.lock().place = Some(place);
     }
 
-    /// It is about a request: the next one of the connection waits until this session is over.
+    /// Marks the session as one about a request: the next request of the connection waits until it
+    /// is over.
     pub(crate) fn serves(&self) {
         self.lock().serves = true;
     }
 
-    /// Its record waits for the end of its connection: its answer ends the connection, or the client
-    /// had closed its sending side.
+    /// Makes the record wait for the end of its connection: the answer ends the connection, or the
+    /// client had closed its sending side.
     pub(crate) fn part_with(&self, connection: &ConnectionState) {
         self.lock().parts = true;
         connection.keep(Box::new(self.clone()));
@@ -159,7 +161,7 @@ impl SessionHandle {
         f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
     }
 
-    /// What others see of the session while it is open.
+    /// The public view of the session while it is open.
     pub(crate) fn live(&self) -> Arc<Live> {
         Arc::clone(self.lock().entry.live())
     }
@@ -208,7 +210,7 @@ impl Drop for Session {
             self.part(recorder, &connection);
             return connection.heads.request_ended();
         }
-        // A session that vanished says nothing of its origin.
+        // A session that ended without an outcome shows nothing about its origin.
         if let Some(record) = self.pipeline.publish(recorder.finish(now), now) {
             self.origins.observe(&record);
         }
@@ -221,13 +223,14 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Its answer is complete, and its client had ended its sending side before that: the end of the
-    /// connection shows whether the client was still there to read it.
+    /// Whether the answer is complete and the client had ended its sending side before that: then
+    /// only the end of the connection shows whether the client was still there to read it.
     fn waits_for_delivery(&self, connection: &ConnectionState) -> bool {
         self.serves && self.settled && !self.parts && connection.heads.is_half_closed()
     }
 
-    /// Leaves the record to the end of the connection; the next request on it need not wait.
+    /// Hands the record to the connection, which finishes it at its end; the next request need not
+    /// wait.
     fn part(&mut self, recorder: Recorder, connection: &Arc<ConnectionState>) {
         let session = Self {
             recorder,
@@ -244,7 +247,8 @@ impl Session {
     }
 }
 
-/// The request was dropped before its answer was out: the client went away, or we did.
+/// Records why a request was dropped before its answer was out: the client went away, or we shut
+/// down.
 fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant) {
     if let Some(refusal) = connection.heads.broken_body() {
         let detail = refusal.detail;
@@ -274,8 +278,8 @@ fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant
     }
 }
 
-/// How a client's connection ended, and whether nobody was there to read what was sent after its
-/// FIN.
+/// Records how a client's connection ended, and whether the client was gone and did not read what
+/// was sent after its FIN.
 pub(crate) fn client_ended(recorder: &mut Recorder, ended: End) {
     let End {
         kind: end,
@@ -290,10 +294,10 @@ pub(crate) fn client_ended(recorder: &mut Recorder, ended: End) {
     }
 }
 
-/// A locked record. Once it is given back, others see how far the session has got.
+/// A locked record. Dropping it publishes the session's phase in the list of open sessions.
 pub(crate) struct Recording<'a> {
     session: MutexGuard<'a, Session>,
-    /// Where the session was before.
+    /// The phase at the time of locking.
     phase: Phase,
 }
 
@@ -365,7 +369,7 @@ pub(in crate::proxy) mod tests {
         tap_before("127.0.0.1:1")
     }
 
-    /// The same before this gateway.
+    /// Like [`tap()`], with this gateway.
     pub(in crate::proxy) fn tap_before(gateway: &str) -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
@@ -394,7 +398,7 @@ pub(in crate::proxy) mod tests {
         assert_eq!(records(&receiver).len(), 1);
     }
 
-    /// What it holds of the connection would keep the memory of the task that served HTTP.
+    /// A reference to the connection's state would keep the memory of the task that served HTTP.
     #[test]
     fn a_tunnel_lets_go_of_its_connection_and_still_counts() {
         let (tap, receiver) = tap();
@@ -417,7 +421,7 @@ pub(in crate::proxy) mod tests {
         assert!(session <= 1568, "a session takes {session} bytes");
     }
 
-    /// hyper is only given heads that the gate has checked: this takes a bug.
+    /// hyper only gets heads that the gate has checked, so this takes a bug.
     #[tokio::test]
     async fn a_request_whose_head_nobody_checked_is_a_fault() {
         let (tap, receiver) = tap();

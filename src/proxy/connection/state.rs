@@ -14,21 +14,21 @@ use crate::transport::sensed::{End, Sensed};
 /// The state of a connection, or of one stream of HTTP/2, that outlasts its requests.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
-    /// What is sensed of it.
+    /// Counts and ending of the connection, from its sensor.
     pub(crate) sensed: Arc<Sensed>,
     /// The heads of its requests.
     pub(crate) heads: Heads,
     /// Interim answers for its client.
     pub(crate) interim: Arc<Interim>,
-    /// The last upgrade that was refused or denied, or the last request whose client had ended its
-    /// sending side; kept until the connection ends.
+    /// The session of the last upgrade that was refused or denied, or of the last request whose
+    /// client had ended its sending side; kept until the connection ends.
     last: Mutex<LastSession>,
     counted: Arc<ConnectionGuard>,
 }
 
-/// A session whose record has to say how its connection ended.
+/// A session whose record has to include how its connection ended.
 pub(crate) trait AwaitsEnd: fmt::Debug + Send {
-    /// The connection has ended, or the task that served it was dropped.
+    /// Called when the connection has ended, or the task that served it was dropped.
     fn ended(&self, end: End);
 }
 
@@ -36,7 +36,7 @@ pub(crate) trait AwaitsEnd: fmt::Debug + Send {
 #[derive(Debug, Default)]
 struct LastSession {
     session: Option<Box<dyn AwaitsEnd>>,
-    /// The connection has ended: a session that comes now does not wait.
+    /// The connection has ended: sessions that are added now do not wait.
     over: bool,
 }
 
@@ -61,21 +61,21 @@ impl ConnectionState {
             last.session.replace(session)
         };
         drop(last);
-        // Outside of the lock: its record may be written now.
+        // Outside of the lock: dropping it may write its record.
         drop(before);
     }
 
-    /// Its first request is read, or its upgrade is answered: it is no handshake any more.
+    /// Ends the handshake phase: the first request is read, or the upgrade is answered.
     pub(crate) fn establish(&self) {
         self.counted.establish();
     }
 
-    /// The guard that counts it while it is open, for tasks that outlast its requests.
+    /// The guard that counts the connection while it is open, for tasks that outlast its requests.
     pub(crate) fn counted(&self) -> Arc<ConnectionGuard> {
         Arc::clone(&self.counted)
     }
 
-    /// The tap is shutting down.
+    /// Whether the tap is shutting down.
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
         self.counted.is_draining()

@@ -1,4 +1,5 @@
-//! Bodies as they pass through: counted, and looked at as far as a refusal needs.
+//! Bodies on their way through: their bytes are counted, and the beginning of a refusal's body is
+//! inspected.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::proxy::request::progress::Progress;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
 use crate::session::recorder::gateway::BodyLook;
 
-/// How much of a refusal's body is looked at.
+/// Maximum number of bytes of a refusal's body that are inspected.
 const LOOK: usize = 1024;
 
 /// A body of either direction.
@@ -51,20 +52,20 @@ pub(crate) struct Answered {
     inner: Incoming,
     session: SessionHandle,
     progress: Arc<Progress>,
-    /// `timeouts.idle`, while the gateway is waited for.
+    /// `timeouts.idle`, while we wait for the gateway.
     idle: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     bytes: u64,
     declared: Option<u64>,
     complete: bool,
-    /// A refusal whose body ends with the connection: how the connection ends says nothing about
-    /// the body.
+    /// This is a refusal whose body ends with the connection, so how the connection ends says
+    /// nothing about whether the body is complete.
     ends_anyhow: bool,
     look: Option<(Vec<u8>, HeaderMap)>,
 }
 
 impl Body {
-    /// A request's body, whose progress is noted; `limit` is `timeouts.request_body`.
+    /// A request's body, whose progress is recorded; `limit` is `timeouts.request_body`.
     #[must_use]
     pub(crate) fn request(inner: FromClient, progress: Arc<Progress>, limit: Duration) -> Self {
         if inner.is_end_stream() {
@@ -78,8 +79,8 @@ impl Body {
     }
 
     /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
-    /// answer's headers) its beginning shows whose body it is; such a body may be `unframed`, ended only
-    /// by the end of the connection (RFC 9112 section 6.3).
+    /// answer's headers), the beginning of the body is inspected to find who made it; such a body
+    /// may be `unframed`, that is, ended only by the end of the connection (RFC 9112 section 6.3).
     #[must_use]
     pub(crate) fn response(
         inner: Incoming,
@@ -108,15 +109,15 @@ impl Body {
         Self::Response(Box::new(answered))
     }
 
-    /// Some of it went on to the client.
+    /// Records that a part of the body went on to the client.
     pub(crate) fn went_on(&self) {
         if let Self::Response(answered) = self {
             answered.progress.moved();
         }
     }
 
-    /// Ready, and noted, when the client has taken nothing for `timeouts.idle` of an answer that
-    /// waits for it.
+    /// Ready, with the timeout recorded, when an answer is waiting and the client has taken none of
+    /// it for `timeouts.idle`.
     pub(crate) fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self::Response(answered) = self else {
             return Poll::Pending;
@@ -194,7 +195,7 @@ impl Counted {
     }
 }
 
-/// Notes that a request ended because its body came too slowly.
+/// Records that a request ended because its body came too slowly.
 pub(crate) fn note_slow(session: &SessionHandle, slow: TooSlow) {
     let (key, now) = (TimerKey::RequestBody, Instant::now());
     session
@@ -223,11 +224,11 @@ impl Answered {
             }
             Poll::Ready(None) => self.complete = true,
             Poll::Ready(Some(Err(_))) if self.ends_anyhow && !self.progress.has_client_failed() => {
-                // A server that refuses before it has read the whole request closes with a reset.
+                // A server that refuses a request before it has read all of it closes with a reset.
                 self.complete = true;
                 return Poll::Ready(None);
             }
-            // The exchange ends with the request's body: that was the client.
+            // The request's body failed and the exchange ended with it: the client is the cause.
             Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {
                 if let Some(slow) = self.progress.was_too_slow() {
                     note_slow(&self.session, slow);
@@ -251,7 +252,7 @@ impl Answered {
         poll.map_err(BodyError::from)
     }
 
-    /// Ready, and noted, when nothing has moved for too long.
+    /// Ready, with the timeout recorded, when nothing has moved for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let since = self.progress.last();
@@ -295,8 +296,8 @@ impl Drop for Answered {
     }
 }
 
-/// Who an answer's body seems to come from. The dialects recognise a gateway's own answers; the rest is classified by
-/// content type.
+/// The apparent origin of an answer's body. The dialects recognise a gateway's own answers; the
+/// rest is classified by content type.
 pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
     let content_type = headers
         .get(http::header::CONTENT_TYPE)

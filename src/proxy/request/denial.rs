@@ -33,11 +33,11 @@ use crate::ws::handshake::accept_key;
 use crate::ws::scanner::{FrameSink, Scanner};
 use crate::ws::{CloseCode, CloseFrame, Masking};
 
-/// How long the last `close_notify` and FIN may take to be written.
+/// Time limit for writing the final `close_notify` and FIN.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The 101, after which a task of the tap closes the WebSocket with `reason`. `None` when the
-/// request lacks what a 101 needs; the check of its head lets no such one pass.
+/// request lacks what a 101 needs; the check of heads lets no such request pass.
 pub(crate) fn by_close(
     tap: &Arc<Tap>,
     session: &SessionHandle,
@@ -91,7 +91,7 @@ struct Refused {
 
 impl Refused {
     async fn run(self, upgrade: ClientLeg) {
-        // When the client is gone before, dropping the session tells so.
+        // If the client has already gone, dropping the session records that.
         let Some(upgraded) = upgrade.ready().await else {
             return;
         };
@@ -116,7 +116,8 @@ impl Refused {
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
     }
 
-    /// Sends the Close and waits for the client's, its end, `timeouts.close` or the drain's end.
+    /// Sends the Close and waits for the client's Close, the end of its connection,
+    /// `timeouts.close`, or the end of the drain.
     async fn close(&self, stream: &mut Sensor, ahead: &[u8]) {
         let started = Instant::now();
         let limit = self.tap.config.timeouts().close;
@@ -151,7 +152,7 @@ impl Refused {
         }
     }
 
-    /// Reads until the client's Close or its end. What else it sends goes nowhere.
+    /// Reads until the client's Close or the end of its stream. Everything else is discarded.
     async fn await_close(&self, stream: &mut Sensor, ahead: &[u8]) {
         let mut scanner = Scanner::new(Masking::Masked, Extensions::default());
         let mut answer = Answer(None);

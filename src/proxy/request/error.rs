@@ -19,17 +19,17 @@ pub(crate) enum Failure {
     /// A timer of ours ended the wait for the gateway.
     #[error("failed to get an answer from the gateway in time")]
     GatewayTimeout,
-    /// A request that cannot be passed on as what it is.
+    /// The check of the request's head refused it.
     #[error("failed to take the request: {}", .0.detail)]
     Head(Refusal),
-    /// The gateway would take a remote client for local.
+    /// The gateway would treat a remote client as local.
     #[error("failed to pass the request on: the gateway at {addr} would take its client for local")]
     RemoteAsLocal {
-        /// The address that was connected.
+        /// The gateway's address that we connected to.
         addr: String,
     },
     /// The client's connection ended in the middle of its request's body.
-    #[error("failed to read the request's body: the client ended the connection before its end")]
+    #[error("failed to read the request's body: the client ended the connection too early")]
     CutBody,
     /// The client sent a part of its request's body and then nothing for too long.
     #[error("failed to read the request's body: nothing came for timeouts.idle")]
@@ -40,16 +40,17 @@ pub(crate) enum Failure {
         /// For whoever reads the body.
         text: String,
     },
-    /// It came on a connection that was opened for another host (RFC 9110 section 15.5.20).
+    /// The request came on a connection that was opened for another host (RFC 9110 section
+    /// 15.5.20).
     #[error("failed to take the request: {0}")]
     Misdirected(String),
     /// The request has passed through this tap before.
     #[error("failed to pass the request on: gateway.url leads back to this tap")]
     Loop,
-    /// The client has too many sessions already.
+    /// The client already has too many sessions.
     #[error("failed to take the request: limits.per_client is reached")]
     TooMany,
-    /// All clients together have.
+    /// All clients together have too many sessions.
     #[error("failed to take the request: {0} is reached")]
     Full(DeniedKey),
     /// The tap is shutting down.
@@ -67,7 +68,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Error type as registered for `Proxy-Status` (RFC 9209 section 2.3).
     pub(crate) proxy_error: &'static str,
-    /// For whoever reads the body. No address, name or path of the inner network.
+    /// Text for the reader of the body. No address, name or path of the inner network.
     pub(crate) text: Cow<'static, str>,
 }
 
@@ -170,7 +171,7 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::ConnectTimeout => (
             StatusCode::GATEWAY_TIMEOUT,
             "connection_timeout",
-            "the gateway could not be connected in time",
+            "connecting to the gateway took too long",
         ),
         Kind::OpenFiles | Kind::SystemFiles | Kind::Memory | Kind::Watches | Kind::Ports => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -180,7 +181,7 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::NoAddress => (
             StatusCode::BAD_GATEWAY,
             "destination_ip_unroutable",
-            "the proxy's host has no address of the gateway's kind",
+            "the proxy's host has no address of the gateway's address family",
         ),
         Kind::Forbidden => (
             StatusCode::BAD_GATEWAY,
@@ -190,7 +191,7 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::SocketMissing | Kind::SocketDenied | Kind::Backlog | Kind::Connect => (
             StatusCode::BAD_GATEWAY,
             "destination_unavailable",
-            "the gateway could not be connected",
+            "the connection to the gateway failed",
         ),
         Kind::NotTls | Kind::TlsCut | Kind::Tls | Kind::TlsBroken | Kind::WantsTls => (
             StatusCode::BAD_GATEWAY,
@@ -213,7 +214,7 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::Unacknowledged => (
             StatusCode::GATEWAY_TIMEOUT,
             "connection_read_timeout",
-            "the gateway's host acknowledges nothing of the request any more",
+            "the gateway's host no longer acknowledges the request",
         ),
         Kind::Unread => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -228,12 +229,12 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::AcceptKey | Kind::BadUpgrade => (
             StatusCode::BAD_GATEWAY,
             "http_upgrade_failed",
-            "what stands behind the proxy answered the upgrade wrongly",
+            "the server behind the proxy answered the upgrade incorrectly",
         ),
         Kind::NotHttp | Kind::Other => (
             StatusCode::BAD_GATEWAY,
             "http_protocol_error",
-            "what stands behind the proxy does not speak HTTP",
+            "the server behind the proxy does not speak HTTP",
         ),
     };
     Answer {

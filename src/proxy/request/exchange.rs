@@ -30,8 +30,8 @@ use crate::transport::sensed::Sensed;
 use crate::transport::stream::Stream;
 use crate::upstream::DialFailed;
 
-/// Prepares a head for the gateway: hop-by-hop headers out. Attribution headers wait until it is
-/// known by which way the request goes.
+/// Prepares a head for the gateway: removes hop-by-hop headers. Attribution headers are added
+/// later, when the request's path to the gateway is known.
 pub(crate) fn prepare(
     tap: &Tap,
     session: &SessionHandle,
@@ -42,7 +42,7 @@ pub(crate) fn prepare(
     if !headers.contains_key(HOST)
         && let Ok(host) = HeaderValue::from_str(&tap.config.gateway().authority())
     {
-        // An HTTP/1.0 request may come without one; it goes on as HTTP/1.1, which needs it.
+        // An HTTP/1.0 request may lack a Host header; it goes on as HTTP/1.1, which needs one.
         headers.insert(HOST, host);
     }
     let gateway = tap.config.gateway();
@@ -116,7 +116,8 @@ pub(crate) fn dial_failed(session: &SessionHandle, failed: &DialFailed, limit: D
     }
 }
 
-/// Fails if the request came back to us, where it was answered 508: this is the answer to an earlier pass.
+/// Fails if the request came back to us and we answered 508 there: this is then the answer to an
+/// earlier pass of the loop.
 pub(crate) fn is_no_turn_of_a_loop(
     response: &Response<Incoming>,
     turn: &Turn,
@@ -127,7 +128,7 @@ pub(crate) fn is_no_turn_of_a_loop(
     Ok(())
 }
 
-/// An answer on its way to the client. With `look`, its body says whose it is.
+/// An answer on its way to the client. With `look`, its body is inspected to find who made it.
 pub(crate) fn pass_on(
     session: SessionHandle,
     response: Response<Incoming>,
@@ -139,7 +140,7 @@ pub(crate) fn pass_on(
         !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     strip_hop_by_hop(&mut head.headers, false);
     head.version = Version::HTTP_11;
-    // A refusal's status matters too: bodies of plain errors are looked at as well.
+    // The bodies of error answers to plain requests are inspected as well.
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
     Response::from_parts(
@@ -148,8 +149,8 @@ pub(crate) fn pass_on(
     )
 }
 
-/// Why there is no head of an answer: by how the gateway's connection ended and what came on it
-/// since `came_before`.
+/// Why the gateway sent no answer head, judged by how its connection ended and by the bytes that
+/// came on it since `came_before`.
 pub(crate) fn no_answer(
     session: &SessionHandle,
     sensed: Option<&Sensed>,
@@ -202,7 +203,7 @@ pub(crate) fn no_answer(
         _ => format!("what came is no HTTP answer: {error}"),
     };
     if let Some(end) = end {
-        tracing::debug!(end = ?end.kind, ?tcp, ?kind, "the gateway's connection brought no answer");
+        tracing::debug!(end = ?end.kind, ?tcp, ?kind, "the gateway's connection gave no answer");
         let mut record = session.record();
         record.gateway_tcp(tcp);
         record.leg_ended(Leg::Gateway, end.kind, end.cause, end.at);
@@ -210,8 +211,9 @@ pub(crate) fn no_answer(
     Failure::Gateway(GatewayError { kind, detail })
 }
 
-/// Whether the far end's host still answered when the kernel gave its connection up: nothing had to be
-/// sent again, and no probe was without an answer. Then the far end did not read: Linux gives that up too.
+/// Whether the far end's host still answered when the kernel gave up the connection: nothing had to
+/// be retransmitted, and no probe went unanswered. In that case the far end did not read, for which
+/// Linux also gives up a connection.
 fn was_acknowledged(tcp: TcpFacts) -> bool {
     tcp.retries == 0 && tcp.probes == 0
 }

@@ -9,16 +9,17 @@ use crate::admission::origin::policy::Ruling;
 use crate::session::record::{HeaderFact, OriginFacts, RequestFacts};
 use crate::session::text::PeerText;
 
-/// Longest value that is kept of a named header.
+/// Maximum length of a named header's value that is kept.
 const VALUE_CAP: usize = 512;
 
-/// Most bytes of values that are kept of one head; longer ones are recorded by length alone.
+/// Maximum total of value bytes that are kept of one head; values beyond it are recorded only as
+/// lengths.
 const VALUES_CAP: usize = 8 * 1024;
 
-/// Most header lines that are kept.
+/// Maximum number of header lines that are kept.
 const MAX_HEADERS: usize = 128;
 
-/// A request head as it stood on the wire.
+/// A request head as it was on the wire.
 pub(crate) fn request(head: &RawHead, asks: Asks) -> RequestFacts {
     let target = String::from_utf8_lossy(head.target());
     let one = |name: &str| {
@@ -76,7 +77,7 @@ pub(crate) fn lines_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
-/// What the `Origin` is and what the policy says of it.
+/// The `Origin` and the policy's decision about it.
 pub(crate) fn origin_facts(headers: &HeaderMap, ruling: &Ruling) -> OriginFacts {
     OriginFacts {
         // An empty header counts as none.
@@ -100,7 +101,7 @@ pub(crate) fn masked(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText>
     Some(PeerText::new(&masked, VALUE_CAP))
 }
 
-/// Several lines of a list are one list (RFC 9110 section 5.3).
+/// Several lines of a list header are one list (RFC 9110 section 5.3).
 fn joined(head: &RawHead, name: &str) -> Option<String> {
     let lines: Vec<_> = head.values(name).map(String::from_utf8_lossy).collect();
     (!lines.is_empty()).then(|| lines.join(", "))

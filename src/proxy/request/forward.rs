@@ -112,7 +112,7 @@ async fn plain(
             note_slow(&session, slow);
             return Failure::SlowBody;
         }
-        // What ended it may be that the client's body could not be read.
+        // The exchange may have failed because the client's body could not be read.
         unreadable_body(connection, &session, &error)
             .unwrap_or_else(|| failed(tap, &session, error))
     })?;
@@ -132,7 +132,7 @@ async fn plain(
     ))
 }
 
-/// Why the client's body could not be read to its end, when that is why there is no answer.
+/// Why the client's body could not be read to its end, if that is why there is no answer.
 fn unreadable_body(
     connection: &Connection,
     session: &SessionHandle,
@@ -149,8 +149,9 @@ fn unreadable_body(
     Some(Failure::CutBody)
 }
 
-/// The way of a plain request: by the pool. A client on our own host needs the address that a
-/// gateway elsewhere sees us under; when no connection has told it yet, one is made to learn it.
+/// The path of a plain request, which uses the pool. For a client on our own host we need the
+/// address under which a gateway on another host sees us; if no connection has shown it yet, one is
+/// made to learn it.
 async fn way(
     tap: &Tap,
     connection: &Connection,
@@ -163,7 +164,7 @@ async fn way(
     Ok(GatewayPath::pooled(tap))
 }
 
-/// Notes the steps of a request on its way to the gateway.
+/// Records the steps of a request on its way to the gateway.
 fn note_step(tap: &Tap, session: &SessionHandle, step: &Step<'_>) {
     match step {
         Step::Connected { connection, kept } => {
@@ -197,7 +198,7 @@ fn failed(tap: &Tap, session: &SessionHandle, error: SendError) -> Failure {
             Failure::Gateway(failed.error)
         }
         SendError::SeenAsLocal(facts) => {
-            // The next requests know it.
+            // For the headers of the next requests.
             tap.attribution.reached(&facts);
             note_dial(session, &facts);
             let addr = facts.addr.unwrap_or_default();

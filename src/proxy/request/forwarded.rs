@@ -22,10 +22,10 @@ use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode,
 use crate::session::text::PeerText;
 use crate::upstream::pool::Reach;
 
-/// Longest header name that is kept in a record.
+/// Maximum length of a header name that is kept in a record.
 const NAME_CAP: usize = 64;
 
-/// Most names that are kept in a record.
+/// Maximum number of names that are kept in a record.
 const MAX_NAMES: usize = 16;
 
 /// The connection that a request goes out on, as far as it is known.
@@ -37,7 +37,7 @@ pub(crate) struct GatewayPath {
 }
 
 impl GatewayPath {
-    /// One that was dialled for this request.
+    /// The path over a connection that was dialled for this request.
     pub(crate) fn dialled(tap: &Tap, facts: &DialFacts) -> Self {
         Self {
             addr: facts.addr.clone().unwrap_or_default(),
@@ -46,8 +46,9 @@ impl GatewayPath {
         }
     }
 
-    /// One of the pool, which is chosen only after the headers are written: as the configuration
-    /// says and as earlier connections were. [`Reach`] holds it to what was decided.
+    /// The path over a pooled connection. The connection is chosen only after the headers are
+    /// written, so this is derived from the configuration and from earlier connections. [`Reach`]
+    /// restricts the choice to connections for which the decision holds.
     pub(crate) fn pooled(tap: &Tap) -> Self {
         let gateway = tap.config.gateway();
         let our_ip = tap.attribution.our_ip();
@@ -61,7 +62,7 @@ impl GatewayPath {
     }
 }
 
-/// Notes who the client is where a trusted proxy says so, and takes a place for it among its like.
+/// Records who the client is where a trusted proxy names it, and takes a slot for that client.
 pub(crate) fn note_client(
     tap: &Arc<Tap>,
     connection: &Connection,
@@ -74,7 +75,7 @@ pub(crate) fn note_client(
         return Ok(());
     }
     let client = client_of(connection.peer(), headers, proxies);
-    // A trusted proxy that names nobody, by a unix socket, has no address of its own.
+    // A trusted proxy on a unix socket that names no client has no address either.
     let counted = match client.via {
         Some(_) => client.ip.into(),
         None => Counted::of(connection.peer()),
@@ -87,8 +88,8 @@ pub(crate) fn note_client(
     Ok(())
 }
 
-/// Writes the attribution headers of a request that goes to the gateway by this way, and tells on
-/// which connections it may go out.
+/// Writes the attribution headers of a request that takes this path to the gateway, and returns the
+/// connections on which it may go out.
 pub(crate) fn apply(
     tap: &Tap,
     connection: &Connection,
@@ -179,7 +180,7 @@ mod tests {
     use crate::sink::{RecordPipeline, Wanted};
     use crate::transport::clock;
 
-    /// Where a request of this peer may go out, and the header lines that it has then.
+    /// The connections on which a request of this peer may go out, and its header lines after that.
     fn sent(mode: &str, peer: &str, local: bool) -> (Result<Reach, Failure>, usize) {
         let text = format!("gateway: {{ url: 'http://gw', forwarded: {mode} }}");
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();

@@ -1,4 +1,4 @@
-//! The body of a client's request, whichever way it comes.
+//! The body of a client's request, over HTTP/1 or HTTP/2.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,30 +13,30 @@ use crate::admission::head::Refusal;
 use crate::proxy::connection::state::ConnectionState;
 use crate::session::record::HeadFault;
 
-/// The body of a client's request, by what it comes.
+/// The body of a client's request, by protocol.
 #[derive(Debug)]
 pub(crate) enum FromClient {
-    /// There is none, and none can come: the stream becomes a tunnel.
+    /// No body, and none can follow: the stream becomes a tunnel.
     None,
-    /// Behind a head of HTTP/1.
+    /// The body after an HTTP/1 head.
     Http1(Incoming),
-    /// In the stream of an HTTP/2 connection.
+    /// The body in a stream of an HTTP/2 connection.
     Http2(Upload),
 }
 
 /// A body that could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// Of HTTP/1: from the client or from the gateway.
+    /// Failed over HTTP/1: a client's or a gateway's body.
     #[error(transparent)]
     Http1(#[from] hyper::Error),
-    /// Of HTTP/2.
+    /// Failed over HTTP/2.
     #[error(transparent)]
     Http2(#[from] h2::Error),
     /// Nothing moved for too long.
     #[error("nothing moved for timeouts.idle")]
     Idle,
-    /// Of a request: the client took too long over it.
+    /// The client took too long to send a request's body.
     #[error("it came too slowly for timeouts.request_body")]
     Slow,
 }
@@ -73,13 +73,13 @@ impl HttpBody for FromClient {
     }
 }
 
-/// Reads the body of a request that comes in a stream of HTTP/2. What is handed on is asked for again: a gateway that is slow slows the client
-/// down, on this stream alone.
+/// Reads the body of a request that comes in a stream of HTTP/2. The window grows only by the bytes
+/// that are handed on: a slow gateway slows the client down, on this stream alone.
 #[derive(Debug)]
 pub(crate) struct Upload {
     recv: RecvStream,
     connection: Arc<ConnectionState>,
-    /// The client waits for a 100.
+    /// The client waits for a 100 (Continue).
     waits: bool,
 }
 
@@ -92,8 +92,8 @@ impl Upload {
         }
     }
 
-    /// Trailers are not passed on (RFC 9110 section 6.5.1 allows it): nobody behind us could tell
-    /// them from what the tap itself says.
+    /// Trailers are not passed on (RFC 9110 section 6.5.1 allows it): a program behind us could not
+    /// tell them apart from what the tap itself sends.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,7 +105,7 @@ impl Upload {
             None => None,
             Some(Ok(bytes)) => {
                 self.connection.sensed.came(bytes.len());
-                // Fails only where there is nothing left to control.
+                // Fails only if there is no flow left to control.
                 let _ = self.recv.flow_control().release_capacity(bytes.len());
                 Some(Ok(Frame::data(bytes)))
             }

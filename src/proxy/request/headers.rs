@@ -12,7 +12,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// They concern one connection even when nobody nominates them.
+/// Headers that concern one connection even if `Connection` does not nominate them.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     KEEP_ALIVE,
@@ -30,18 +30,18 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }
 
-/// Takes out what concerns only one connection: the named headers, and those that `Connection`
-/// nominates. An upgrade to WebSocket is put back as it came; any other is dropped.
+/// Removes the headers that concern only one connection: those of a fixed list, and those that
+/// `Connection` nominates. An upgrade to WebSocket is put back as it came; any other is dropped.
 ///
-/// A client that nominates a header which decides who it is has been refused before this; a
-/// gateway's answer that does so keeps it.
+/// A client that nominates a header which decides who it is was refused before this; in a gateway's
+/// answer such a header is kept.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     let nominated: Vec<HeaderName> = hop::nominated(values(headers, &CONNECTION))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        // Which headers a trailer section has is about the message, not about the connection.
+        // `Trailer` describes the message, not the connection.
         .filter(|name| *name != TRAILER && !hop::is_protected(name.as_str().as_bytes()))
         .collect();
-    // As the client spelled it, unless it offers something else beside: h2c never goes out.
+    // In the client's spelling, unless it also offers something else: h2c never goes out.
     let mut offers = headers.get_all(UPGRADE).iter();
     let upgrade = match (offers.next(), offers.next()) {
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket") => Some(one.clone()),
@@ -57,7 +57,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     }
 }
 
-/// Takes out the headers that a program behind us may take for others, and tells their names.
+/// Removes the headers that a program behind us may mistake for others, and returns their names.
 pub(crate) fn drop_underscore_twins(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let twins: Vec<HeaderName> = headers
         .keys()

@@ -44,7 +44,7 @@ use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 
-/// What the check of the request's head found that it asks for.
+/// The kind of request, as the check of its head found it.
 pub(crate) fn asks(request: &Request<FromClient>) -> Asks {
     let found = request.extensions().get::<Asks>();
     found.copied().unwrap_or(Asks::Nothing)

@@ -1,9 +1,10 @@
 //! Requests for a host other than the one TLS asked for.
 //!
-//! The certificates of both sides were chosen for the SNI name, but the request names a host of its
-//! own. A difference is recorded, and refused only where it matters (RFC 9110 section 15.5.20):
-//! where another certificate of ours is for that host, and where a client certificate was required
-//! for the name that TLS asked for. Clients then retry on a separate connection.
+//! The certificates of both sides were chosen for the SNI name, but the request names a host as
+//! well. A difference is recorded, and the request is refused only where the difference matters
+//! (RFC 9110 section 15.5.20): if another certificate of ours is for that host, or if a client
+//! certificate was required for the name that TLS asked for. Clients then retry on a separate
+//! connection.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +21,7 @@ use crate::session::record::{DeniedFact, DeniedKey};
 use crate::session::text::PeerText;
 use crate::transport::tls::terminator::Misdirected;
 
-/// Notes it, and refuses it where it matters.
+/// Records a difference, and refuses the request if it matters.
 pub(crate) fn check(request: &Request<FromClient>, session: &SessionHandle) -> Result<(), Failure> {
     let Some(Differs { sni, host, why }) = differs(request) else {
         return Ok(());
@@ -63,7 +64,8 @@ fn differs(request: &Request<FromClient>) -> Option<Differs> {
     })
 }
 
-/// The request's host without its port. One that cannot be read is no name of ours.
+/// The request's host without its port. A value that cannot be parsed is returned whole: it matches
+/// no name of ours.
 fn host(request: &Request<FromClient>) -> Option<String> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.host().to_owned());

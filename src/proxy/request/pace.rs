@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// So much of a body buys the client another second: an upload that gets on is never cut.
+/// Bytes of a body that earn the client another second: an upload that makes progress is never cut.
 pub(crate) const BYTES_PER_SECOND: u64 = 1024;
 
 /// A wait that ended a request.
@@ -15,17 +15,17 @@ pub(crate) const BYTES_PER_SECOND: u64 = 1024;
 pub(crate) struct TooSlow {
     /// `timeouts.request_body`.
     pub limit: Duration,
-    /// How long the client was waited for, in all.
+    /// How long we waited for the client, in total.
     pub waited: Duration,
 }
 
-/// The time that one body has taken. Only what the client is waited for counts: a gateway that does
-/// not read costs it nothing.
+/// The time that one body has taken. Only time spent waiting for the client counts: a gateway that
+/// does not read costs the client nothing.
 #[derive(Debug)]
 pub(crate) struct Pace {
     limit: Duration,
     waited: Duration,
-    /// Since when it is waited for now.
+    /// Start of the current wait for the client.
     since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -40,14 +40,14 @@ impl Pace {
         }
     }
 
-    /// Something came.
+    /// Ends the wait: something came.
     pub(crate) fn came(&mut self) {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
         }
     }
 
-    /// Nothing is there, and `bytes` have come. Ready when that was so for too long.
+    /// Waits for more after `bytes`. Ready when the client has taken too long.
     pub(crate) fn poll_wait(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<TooSlow> {
         let earned = Duration::from_secs(bytes / BYTES_PER_SECOND);
         let left = self
@@ -85,7 +85,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    /// A client that sends so much at once, every so often. How long it was let.
+    /// Runs a client that sends `bytes` at once, then pauses. Returns how long it was allowed to go
+    /// on.
     async fn ends_after(bytes: u64, pause: Duration) -> Option<Duration> {
         let (mut pace, mut all) = (Pace::new(LIMIT), 0);
         let began = Instant::now();
@@ -106,13 +107,13 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(ends_after(1, second * 7).await, Some(LIMIT));
         assert_eq!(ends_after(0, LIMIT * 2).await, Some(LIMIT));
-        // Half as much as it takes: twice the time.
+        // Half the required rate: twice the time.
         let half = ends_after(BYTES_PER_SECOND / 2, second).await.unwrap();
         assert!(half.abs_diff(LIMIT * 2) < second * 3, "{half:?}");
         assert_eq!(ends_after(BYTES_PER_SECOND, second).await, None);
     }
 
-    /// While the gateway does not read, nobody asks what has come.
+    /// While the gateway does not read, the body is not polled.
     #[tokio::test(start_paused = true)]
     async fn a_gateway_that_does_not_read_costs_nothing() {
         let mut pace = Pace::new(LIMIT);

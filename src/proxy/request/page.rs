@@ -2,7 +2,7 @@
 
 use crate::session::record::{PageBy, TlsWords};
 
-/// What `HAProxy` 2.x and 3.x write below the headings of their built-in pages, which name nobody.
+/// Texts below the headings of the built-in pages of `HAProxy` 2.x and 3.x, which name no server.
 const HAPROXY: [&str; 10] = [
     "No server is available to handle this request.",
     "The server returned an invalid or incomplete response.",
@@ -16,7 +16,7 @@ const HAPROXY: [&str; 10] = [
     "An internal server error occurred.",
 ];
 
-/// Other makers, and what their pages have; also with version numbers turned off.
+/// Other servers, and a text that their pages have even with version numbers turned off.
 const OTHERS: [(&str, PageBy); 4] = [
     ("<hr><center>nginx", PageBy::Nginx),
     ("<hr><center>openresty", PageBy::Openresty),
@@ -50,7 +50,7 @@ const PLAIN_TO_TLS: [&str; 6] = [
 /// What Envoy adds to its 503 when it speaks TLS to a plain upstream (error names of `BoringSSL`).
 const TLS_TO_PLAIN: [&str; 2] = ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"];
 
-/// What a body says about TLS to a plain port, or plain HTTP to a TLS port.
+/// Whether a body reports TLS to a plain port, or plain HTTP to a TLS port.
 pub(crate) fn tls_words(front: &[u8]) -> Option<TlsWords> {
     let has = |words: &str| {
         front
@@ -64,7 +64,7 @@ pub(crate) fn tls_words(front: &[u8]) -> Option<TlsWords> {
     (envoy && TLS_TO_PLAIN.into_iter().any(has)).then_some(TlsWords::TlsToPlain)
 }
 
-/// The maker of the page that begins like this.
+/// The server that made the page which begins with `front`.
 pub(crate) fn made_by(front: &[u8]) -> Option<PageBy> {
     let has = |words: &str| {
         front
@@ -73,12 +73,12 @@ pub(crate) fn made_by(front: &[u8]) -> Option<PageBy> {
     };
     let text = front.trim_ascii_start();
     if text.first() != Some(&b'<') {
-        // Its answers are nothing but these words. A gateway that tells of its own upstream may
-        // quote them somewhere.
+        // Envoy's answers begin with these words. A gateway that reports a failure of its own
+        // upstream may quote them elsewhere in its answer.
         let envoy = ENVOY.iter().any(|words| text.starts_with(words.as_bytes()));
         return envoy.then_some(PageBy::Envoy);
     }
-    // Its pages end their headings so; the words alone may stand anywhere.
+    // HAProxy's pages end their headings this way; the words alone may occur in any text.
     if has("</h1>\n") && HAPROXY.into_iter().any(has) {
         return Some(PageBy::Haproxy);
     }

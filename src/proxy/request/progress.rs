@@ -10,7 +10,7 @@ use crate::proxy::request::pace::TooSlow;
 #[derive(Debug)]
 pub(crate) struct Progress {
     begun: Instant,
-    /// When a byte of either body last moved, in microseconds since the begin.
+    /// When a byte of either body last moved, in microseconds since the start.
     moved: AtomicU64,
     request_bytes: AtomicU64,
     awaits_client: AtomicBool,
@@ -32,21 +32,21 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Something moved.
+    /// Records that something moved.
     pub(crate) fn moved(&self) {
         let since = self.begun.elapsed().as_micros();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.moved.fetch_max(since, Ordering::Relaxed);
     }
 
-    /// So much of the request's body went on.
+    /// Records that `bytes` of the request's body went on.
     pub(crate) fn sent_on(&self, bytes: usize) {
         self.request_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved();
     }
 
-    /// Whether the rest of the request's body is awaited from the client, which has not sent it.
+    /// Records whether we wait for the client to send the rest of the request's body.
     pub(crate) fn await_client(&self, awaits: bool) {
         self.awaits_client.store(awaits, Ordering::Relaxed);
     }
@@ -57,12 +57,12 @@ impl Progress {
         self.awaits_client.load(Ordering::Relaxed)
     }
 
-    /// The request's body could not be read to its end.
+    /// Records that the request's body could not be read to its end.
     pub(crate) fn client_failed(&self) {
         self.client_failed.store(true, Ordering::Relaxed);
     }
 
-    /// The request's body came too slowly, so that it ends here.
+    /// Records that the request's body came too slowly and is therefore cut here.
     pub(crate) fn too_slow(&self, slow: TooSlow) {
         tracing::debug!(?slow, "a request's body comes too slowly");
         let _ = self.too_slow.set(slow);
@@ -87,7 +87,7 @@ impl Progress {
         self.request_bytes.load(Ordering::Relaxed)
     }
 
-    /// When something last moved; at first, the begin.
+    /// When something last moved; until then, the start.
     #[must_use]
     pub(crate) fn last(&self) -> Instant {
         self.begun + Duration::from_micros(self.moved.load(Ordering::Relaxed))

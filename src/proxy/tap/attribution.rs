@@ -1,4 +1,4 @@
-//! What the tap knows about whether the gateway accepts its attribution headers.
+//! The tap's knowledge about whether the gateway accepts its attribution headers.
 
 pub(super) mod check;
 
@@ -17,12 +17,12 @@ use crate::dialect::Choice;
 use crate::session::dial::DialFacts;
 use crate::session::record::gateway::Acceptance;
 
-/// What is known of how the gateway sees us.
+/// What is known about how the gateway sees us.
 #[derive(Debug)]
 pub(crate) struct Attribution {
     known: Mutex<Known>,
     changed: Notify,
-    /// Another configuration has taken its place.
+    /// Cancelled when another configuration replaces this one.
     retired: CancellationToken,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Attribution {
 struct Known {
     plan: Plan,
     our_ip: Option<IpAddr>,
-    /// It takes us for local, though we connect to another host.
+    /// The gateway treats us as local, although we connect to another host.
     forwarded_to_loopback: bool,
 }
 
@@ -64,27 +64,28 @@ impl Attribution {
         }
     }
 
-    /// Nobody asks any more.
+    /// Stops the checks.
     pub(crate) fn retire(&self) {
         self.retired.cancel();
     }
 
-    /// What the checks found so far.
+    /// The findings of the checks so far.
     pub(crate) fn acceptance(&self) -> Acceptance {
         self.lock().plan.acceptance()
     }
 
-    /// The address that the gateway saw us under last.
+    /// The address under which the gateway last saw us.
     pub(crate) fn our_ip(&self) -> Option<IpAddr> {
         self.lock().our_ip
     }
 
-    /// The gateway takes us for local by its own word, though we connect to another host.
+    /// Whether the gateway's answer showed that it treats us as local, although we connect to
+    /// another host.
     pub(crate) fn is_forwarded_to_loopback(&self) -> bool {
         self.lock().forwarded_to_loopback
     }
 
-    /// A connection to the gateway was made.
+    /// Records that a connection to the gateway was made.
     pub(crate) fn reached(&self, facts: &DialFacts) {
         self.update(|known| {
             known.our_ip = facts.our_ip();
@@ -92,19 +93,19 @@ impl Attribution {
         });
     }
 
-    /// The gateway could not be reached.
+    /// Records that the gateway could not be reached.
     pub(crate) fn lost(&self) {
         self.update(|known| known.plan.lost());
     }
 
-    /// The gateway answered a request of a client.
+    /// Records that the gateway answered a client's request.
     pub(crate) fn answered(&self, status: StatusCode) {
         if status == StatusCode::FORBIDDEN {
             self.update(|known| known.plan.contradicted(Instant::now()));
         }
     }
 
-    /// Wakes the task when the next check is at another time now.
+    /// Applies `change`, and wakes the task if the time of the next check has changed.
     fn update(&self, change: impl FnOnce(&mut Known)) {
         let mut known = self.lock();
         let before = known.plan.due();

@@ -1,18 +1,19 @@
-//! What runs beside the connections: the check whether the gateway believes what we say of clients,
-//! and the look at files. They end with the drain, or when they are of no use any more.
+//! Background tasks: the check whether the gateway accepts our attribution headers, and the watch
+//! on files. They end with the drain, or when they are no longer needed.
 
 use std::sync::Arc;
 
 use super::attribution::check;
 use crate::proxy::tap::Tap;
 
-/// Begins all of it for a tap that has no predecessor.
+/// Starts all background tasks for a tap that has no predecessor.
 pub(crate) fn begin(tap: &Arc<Tap>) {
     check::begin(tap);
     follow_origins(tap);
 }
 
-/// Begins for a tap that takes the place of `before` what the two do not share, and ends it there.
+/// Starts, for a tap that replaces `before`, the tasks that the two do not share, and stops those
+/// of `before`.
 pub(super) fn supersede(tap: &Arc<Tap>, before: &Tap) {
     if !Arc::ptr_eq(&tap.attribution, &before.attribution) {
         before.attribution.retire();

@@ -17,7 +17,7 @@ pub(crate) struct Clients(Mutex<HashMap<Counted, usize>>);
 pub(crate) enum Counted {
     /// An address.
     Ip(IpAddr),
-    /// Whoever connects to unix sockets.
+    /// All clients that connect to unix sockets.
     Unix,
 }
 
@@ -85,7 +85,7 @@ impl Drop for ClientSlot {
     }
 }
 
-/// IPv6 hosts choose addresses of their own within a /64 (RFC 4291 section 2.5.4): that is one
+/// IPv6 hosts choose addresses freely within a /64 (RFC 4291 section 2.5.4), so a /64 counts as one
 /// client.
 fn bucket(client: Counted) -> Counted {
     let Counted::Ip(ip) = client else {

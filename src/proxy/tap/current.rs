@@ -1,4 +1,4 @@
-//! The tap as it is now: what a reload replaces while connections and sessions go on.
+//! The current tap, which a reload replaces while connections and sessions go on.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use arc_swap::ArcSwap;
 
 use crate::proxy::tap::{Tap, background};
 
-/// The tap that new sessions begin under. A session keeps the one that it began with.
+/// The tap under which new sessions begin. A session keeps the tap that it began with.
 #[derive(Debug)]
 pub struct Current(ArcSwap<Tap>);
 
 impl Current {
-    /// Begins with this one.
+    /// Starts with this tap.
     #[must_use]
     pub fn new(tap: Arc<Tap>) -> Self {
         Self(ArcSwap::new(tap))
     }
 
-    /// The tap as it is now.
+    /// The current tap.
     #[must_use]
     pub fn tap(&self) -> Arc<Tap> {
         self.0.load_full()
     }
 
-    /// Puts a tap that was made by [`Tap::renewed`] from the present one in its place.
+    /// Replaces the current tap by one that [`Tap::renewed`] made from it.
     pub fn replace(&self, renewed: &Arc<Tap>) {
         let before = self.0.swap(Arc::clone(renewed));
         background::supersede(renewed, &before);

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// At most so many Close frames a second go out, so that all clients do not come back at once.
+/// Maximum number of Close frames per second, so that not all clients reconnect at once.
 const CLOSES_PER_SECOND: u32 = 200;
 
-/// How the drain is to go.
+/// The schedule of the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// When it began.
     pub started: Instant,
-    /// Over which time the closes are spread.
+    /// The time over which the closes are spread.
     pub spread: Duration,
-    /// When the rest is ended without waiting.
+    /// When the remaining sessions are ended without waiting.
     pub deadline: Instant,
 }
 
@@ -40,15 +40,15 @@ impl Plan {
 /// The drain of one tap.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    /// Read by every wake-up of every tunnel; the token would take a lock for that.
+    /// Read at every wake-up of every tunnel; reading the token would take a lock.
     begun: AtomicBool,
     token: CancellationToken,
     plan: OnceLock<Plan>,
 }
 
 impl Drain {
-    /// Begins; only the first call counts. Half of the time is for the closes, spread no further
-    /// than the number of sessions asks for; the other half is for their answers.
+    /// Begins the drain; only the first call counts. Half of the time is for the closes, spread no
+    /// further than the number of sessions requires; the other half is for their answers.
     pub(crate) fn begin(&self, limit: Duration, sessions: usize) {
         let started = Instant::now();
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
@@ -69,13 +69,13 @@ impl Drain {
         &self.token
     }
 
-    /// Whether it has begun.
+    /// Whether the drain has begun.
     #[must_use]
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// The plan; before the drain one that ends at once.
+    /// The plan; before the drain, one that ends everything at once.
     #[must_use]
     pub(crate) fn plan(&self) -> Plan {
         let now = Instant::now();

@@ -19,7 +19,7 @@ impl<T> Default for LoggedOnce<T> {
 }
 
 impl<T: Eq + Hash> LoggedOnce<T> {
-    /// Marks this as logged; returns whether it is to be logged now.
+    /// Marks `what` as logged; returns whether to log it now.
     pub(crate) fn insert(&self, what: T) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.len() < MAX && logged.insert(what)

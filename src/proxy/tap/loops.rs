@@ -1,9 +1,10 @@
 //! Detects requests that come back to us: `gateway.url` leads here through another proxy or a port
 //! mapping.
 //!
-//! Requests are not changed while nothing looks like a loop. All requests of a loop are alike and wait
-//! for their answers at the same time. So when more than a few similar requests wait, each further one
-//! goes out with a `Via` line that names this process; `Via` exists to find loops (RFC 9110 section
+//! Requests are not changed as long as nothing looks like a loop. All requests of a loop are
+//! similar and wait for their answers at the same time. So when more than a few similar requests
+//! wait, each further one goes out with a `Via` line that names this process; `Via` exists to find
+//! loops (RFC 9110 section
 //! 7.6.3). A request that arrives with this line has passed through here before. Likeness alone proves
 //! nothing: test tools all send the example key of RFC 6455, and many pages request the same path.
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 /// Number of similar requests that may wait for their answers before they look like a loop.
 const ALIKE: u32 = 8;
 
-/// What stays the same on each pass of a loop, whatever proxies add.
+/// Headers that stay the same on each pass of a loop, whatever proxies add.
 const LASTING: [HeaderName; 4] = [SEC_WEBSOCKET_KEY, COOKIE, AUTHORIZATION, USER_AGENT];
 
 /// Tracks the requests that wait for the gateway.
@@ -35,16 +36,16 @@ pub(crate) struct Loops {
 #[derive(Debug, Default)]
 struct Alike {
     waiting: u32,
-    /// One of them had passed through here before.
+    /// One of these requests had passed through here before.
     looped: bool,
 }
 
 /// Which requests get a `Via` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marks {
-    /// None: the request's connection cannot have come from us.
+    /// No request: its connection cannot have come from us.
     Never,
-    /// Those that many similar ones wait with.
+    /// A request that waits together with many similar ones.
     Similar,
 }
 
@@ -90,9 +91,7 @@ impl Loops {
             alike.waiting > ALIKE && marks == Marks::Similar
         };
         if suspicious && let Ok(via) = HeaderValue::from_str(&format!("1.1 {}", self.pseudonym)) {
-            tracing::debug!(
-                "many requests that are alike wait for the gateway; marking one of them"
-            );
+            tracing::debug!("many similar requests wait for the gateway; marking one of them");
             request.headers_mut().append(VIA, via);
         }
         Ok(Turn {
@@ -123,7 +122,7 @@ impl Loops {
 }
 
 impl Turn {
-    /// A similar request came back while this one waited.
+    /// Whether a similar request came back while this one waited.
     pub(crate) fn has_looped(&self) -> bool {
         let waiting = self.loops.waiting();
         waiting
@@ -162,7 +161,7 @@ mod tests {
         let mut turns = Vec::new();
         while let Ok(turn) = loops.enter(&mut request, Marks::Similar) {
             turns.push(turn);
-            // Proxies on the way add their own.
+            // Proxies on the way add their own headers.
             request
                 .headers_mut()
                 .append(VIA, "1.1 nginx".parse().unwrap());

@@ -1,4 +1,4 @@
-//! How many connections are open, and how many of them have not got through to a session yet.
+//! Counts of open connections, and of those among them that have not reached a session yet.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) struct OpenConnections {
     drain: Arc<Drain>,
 }
 
-/// How many were open before one more was counted.
+/// The counts before one more connection was counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     pub(super) connections: usize,
@@ -39,7 +39,7 @@ impl OpenConnections {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Connections that have not got through to a session yet.
+    /// Connections that have not reached a session yet.
     pub(super) fn handshakes(&self) -> usize {
         self.handshakes.load(Ordering::Relaxed)
     }
@@ -61,7 +61,7 @@ impl OpenConnections {
         (guard, before)
     }
 
-    /// Waits until the number of open connections is as wanted.
+    /// Waits until `is_so` holds for the number of open connections.
     pub(super) async fn until(&self, is_so: impl Fn(usize) -> bool) {
         let mut changed = pin!(self.changed.notified());
         loop {
@@ -80,23 +80,23 @@ impl OpenConnections {
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     counts: Arc<OpenConnections>,
-    /// It counts among the handshakes.
+    /// The connection counts as a handshake.
     handshake: AtomicBool,
     place: Option<ClientSlot>,
 }
 
 impl ConnectionGuard {
-    /// Keeps the place of its client.
+    /// Holds its client's slot.
     pub(crate) fn keep(&mut self, place: ClientSlot) {
         self.place = Some(place);
     }
 
-    /// The tap is shutting down.
+    /// Whether the tap is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.counts.drain.has_begun()
     }
 
-    /// It has got through: it is no handshake any more.
+    /// Stops counting the connection as a handshake: it has reached a session.
     pub(crate) fn establish(&self) {
         if self.handshake.swap(false, Ordering::Relaxed) {
             self.counts.handshakes.fetch_sub(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The origin policy of a running tap: the configured list, the gateway's list as its file has it
-//! now, and what has been told about their differences.
+//! The origin policy of a running tap: the configured list, the gateway's list as it is in the
+//! gateway's file now, and the warnings already logged about their differences.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,22 +21,22 @@ mod watch;
 
 use self::watch::{Change, Watch};
 
-/// Told at start: older gateways let in more by themselves than we do by their file.
+/// Logged at start: older gateways admit more origins than we do with their file.
 const STRICTER: &str = "origins.from_gateway_config follows the rules of OpenClaw 2026.9, which are \
                         stricter than those before 2026.3: 2026.1 checks no origin, and 2026.2 only that \
                         of the Control UI, whose page passes wherever its host is the Host header; list \
                         such pages in origins.allowed";
 
-/// How often the gateway's file is looked at.
+/// How often the gateway's file is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The origin policy; see the module.
 #[derive(Debug)]
 pub(crate) struct Origins {
     settings: config::Origins,
     file: Option<RwLock<Arc<GatewayFile>>>,
     logged: LoggedOnce<String>,
-    /// Another configuration has taken its place.
+    /// Cancelled when another configuration replaces this one.
     retired: CancellationToken,
 }
 
@@ -69,7 +69,8 @@ impl Origins {
         ))
     }
 
-    /// Decides about a request. `local_client`: the gateway sees the client as one on its machine.
+    /// Decides about a request. `local_client`: the gateway sees the client as one on its own
+    /// machine.
     pub(crate) fn decide(&self, headers: &HeaderMap, upgrade: bool, local_client: bool) -> Ruling {
         let file = self.file();
         let origins: Vec<&[u8]> = values(headers, &ORIGIN).collect();
@@ -94,7 +95,7 @@ impl Origins {
         ruling
     }
 
-    /// A session is over: says so if the gateway and our list do not agree about its origin.
+    /// Called when a session is over: warns if the gateway and our list disagree about its origin.
     pub(crate) fn observe(&self, record: &SessionRecord) {
         if record
             .origin
@@ -106,7 +107,7 @@ impl Origins {
         let Some((origin, text)) = disagree::observed(record) else {
             return;
         };
-        // Where nobody has listed anything or asked for a mode, there is nothing to agree with.
+        // Without a configured list or mode there is nothing to compare with.
         let would_deny = record
             .origin
             .as_ref()
@@ -147,7 +148,7 @@ impl Origins {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(file) = self.file() else { return };
-            // A file can stand on a disk that hangs.
+            // The file may be on a disk that hangs.
             let looking = tokio::task::spawn_blocking(move || {
                 let change = watch.look(&file);
                 (watch, change)
@@ -155,7 +156,7 @@ impl Origins {
             let (back, change) = match looking.await {
                 Ok(looked) => looked,
                 Err(error) => {
-                    tracing::error!(%error, "the gateway's file is not looked at any more");
+                    tracing::error!(%error, "stopped watching the gateway's file");
                     return;
                 }
             };
@@ -163,7 +164,7 @@ impl Origins {
             match change {
                 None => {}
                 Some(Change::Broken(text)) => tracing::warn!(
-                    "origins.from_gateway_config: {text}; the list that was read last stays in force"
+                    "origins.from_gateway_config: {text}; the last list read stays in force"
                 ),
                 Some(Change::Read(file)) => self.replace(*file),
             }

@@ -22,7 +22,7 @@ use crate::transport::stream::Stream;
 pub(crate) struct Promised(Arc<Mutex<Option<oneshot::Receiver<Http2Stream>>>>);
 
 impl Promised {
-    /// What is to be kept with the request, and the other end, which keeps the promise.
+    /// The promise, which is stored with the request, and the sender that fulfils it.
     pub(crate) fn new() -> (Self, oneshot::Sender<Http2Stream>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Arc::new(Mutex::new(Some(receiver)))), sender)
@@ -31,8 +31,8 @@ impl Promised {
 
 /// Stored in the extensions of an HTTP/1 request that asks for an upgrade.
 ///
-/// hyper gives the connection away after such a request, whatever the answer was. Only the code
-/// that has seen a 101 takes the offer; otherwise we take the connection back and end it properly.
+/// hyper gives the connection away after such a request, whatever the answer was. Only code that
+/// has seen a 101 takes the offer; without one we take the connection back and end it properly.
 #[derive(Clone, Debug)]
 pub(crate) struct Offered(Arc<Mutex<Option<OnUpgrade>>>);
 
@@ -65,7 +65,7 @@ impl Offered {
     }
 }
 
-/// A tunnel's client, not there yet.
+/// A tunnel's client before its side is ready.
 #[derive(Debug)]
 pub(crate) enum ClientLeg {
     Http1(Option<Offered>),
@@ -73,7 +73,7 @@ pub(crate) enum ClientLeg {
 }
 
 impl ClientLeg {
-    /// Of this request.
+    /// The client's leg for this request.
     pub(crate) fn of(request: &mut Request<FromClient>) -> Self {
         let extensions = request.extensions_mut();
         match extensions.remove::<Promised>() {
@@ -82,8 +82,8 @@ impl ClientLeg {
         }
     }
 
-    /// The client's side, once the answer that opens the tunnel is written. `None`: the client was
-    /// gone before.
+    /// The client's side, once the answer that opens the tunnel is written. `None` if the client
+    /// left before that.
     pub(crate) async fn ready(self) -> Option<Ready> {
         match self {
             Self::Http1(offered) => offered?.take().await.map(Ready::Http1),

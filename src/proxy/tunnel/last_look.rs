@@ -1,5 +1,5 @@
-//! A last look at a connection to the gateway when the wait for the answer to its upgrade ends: a request that never
-//! arrived is not the gateway's silence.
+//! A last look at a connection to the gateway when the wait for the answer to an upgrade ends: if
+//! the request never arrived, the gateway was not silent.
 
 use std::io;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use crate::transport::sensed::Sensed;
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
-/// Drives the stream, and notes what the kernel knows of it if it is dropped without an answer.
+/// Drives the stream, and records the kernel's facts about it if it is dropped without an answer.
 #[derive(Debug)]
 pub(crate) struct LastLook {
-    /// `None` once it was taken out.
+    /// `None` after it was taken out.
     sensor: Option<Sensor>,
     sensed: Arc<Sensed>,
     session: SessionHandle,
-    /// Packets that had come before the request.
+    /// Packets that had come before the request was sent.
     came: Option<u32>,
 }
 
@@ -59,8 +59,9 @@ impl Drop for LastLook {
         let Some(facts) = sensor.stream().tcp_facts() else {
             return;
         };
-        // A host whose program accepts nothing repeats its SYN-ACK and drops what follows (listen(2)): it is there, and so
-        // is the path. If later packets were acknowledged, it is there as well, and the path loses large ones.
+        // A host whose program accepts nothing repeats its SYN-ACK and drops what follows
+        // (listen(2)): host and path are up. If later packets were acknowledged, the host is up as
+        // well, and the path loses large packets.
         if Some(facts.came) == self.came || facts.acknowledged_ahead > 0 {
             let tcp = Some(facts.into());
             self.session.record().gateway_tcp(tcp);

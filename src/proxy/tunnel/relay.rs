@@ -1,10 +1,10 @@
 //! The tunnel: bytes through, untouched and at once, both directions in one poll.
 //!
-//! Each slice is written first and shown to the observer afterwards, so that observing never
-//! delays. While a peer is slow its leg keeps the rest and the other leg is not read: exact
+//! Each slice is written first and shown to the observer afterwards, so that observing never delays
+//! it. While a peer is slow, its leg keeps the unwritten rest and the other leg is not read: exact
 //! backpressure. Endings pass in kind: FIN as FIN, `close_notify` as `close_notify`, a reset as a
-//! reset; no Close frame is invented. Only a timer, a cap or the drain makes the tap send a Close of
-//! its own, and only at a frame boundary with nothing waiting; otherwise it aborts.
+//! reset; no Close frame is invented. Only a timer, a cap or the drain makes the tap send a Close
+//! of its own, and only at a frame boundary with nothing waiting; otherwise it aborts.
 
 mod caps;
 mod ending;
@@ -66,7 +66,7 @@ impl Drop for Lent {
     }
 }
 
-/// A session's tunnel. Dropping it, however that comes about, writes its facts to the record.
+/// A session's tunnel. Dropping it, for whatever reason, writes its facts to the record.
 pub(crate) struct Relay {
     client: Option<Wire>,
     gateway: Option<Wire>,
@@ -75,13 +75,13 @@ pub(crate) struct Relay {
     dialect: Box<dyn Dialect>,
     heartbeats: Heartbeats,
     timers: Timers,
-    /// We sent a Close of our own: bytes are read and counted and go nowhere.
+    /// We sent a Close of our own: bytes are read and counted, but not passed on.
     closing_ourselves: bool,
     buffered_max: usize,
-    /// When a leg broke. What is still read then had been sent before.
+    /// When a leg broke. Bytes that are read after this were sent before it.
     broke_at: Option<Instant>,
-    /// When this turn began, until its first slice is written: what one takes is measured once a
-    /// wake-up, by a second look at the clock.
+    /// When this turn began, until its first slice is written: the time for a slice is measured
+    /// once per wake-up, by reading the clock a second time.
     woken: Option<Instant>,
     tcp_noted: bool,
     session: SessionHandle,
@@ -93,14 +93,14 @@ pub(crate) struct Relay {
 struct Half {
     direction: Direction,
     observer: Observer,
-    /// Asked before anything is passed on, where the direction is capped.
+    /// Checked before anything is passed on; only where the direction is capped.
     meter: Option<Box<Meter>>,
     /// The source has ended its side.
     ended: bool,
-    /// The sink has been notified of it.
+    /// The source's end has been passed on to the sink.
     passed_on: bool,
     notified: bool,
-    /// The sink takes nothing any more.
+    /// The sink takes no more bytes.
     sink_gone: bool,
     /// Every byte before this offset was written to the sink's connection.
     written_to: u64,
@@ -135,7 +135,7 @@ impl Half {
     }
 }
 
-/// Which directions a turn looks at.
+/// Directions that a turn serves.
 #[derive(Clone, Copy)]
 struct Asked {
     to_client: bool,
@@ -151,11 +151,11 @@ impl Asked {
 
 /// Result of one turn of a direction.
 enum Turn {
-    /// Something moved; ask again.
+    /// Something moved; take another turn.
     Moved,
     /// Nothing to do until a socket is ready.
     Waiting,
-    /// A leg broke: the whole tunnel ends at once, as a reset for the other leg.
+    /// A leg broke: the whole tunnel ends at once, with a reset of the other leg.
     Broken,
 }
 
@@ -201,7 +201,7 @@ impl Relay {
             self.note_open();
             let run = poll_fn(|cx| {
                 if !std::mem::replace(&mut listening, true) {
-                    // Once is enough: it is this task that the token wakes.
+                    // One poll is enough: the token wakes this task.
                     let _ = drained.as_mut().poll(cx);
                 }
                 if drain.has_begun() && !std::mem::replace(&mut draining, true) {
@@ -211,8 +211,8 @@ impl Relay {
                     if self.turn(cx).is_ready() {
                         return Poll::Ready(());
                     }
-                    // Deadlines move away with every byte; the sleep is set anew only when it must
-                    // end earlier, or when it has ended too early.
+                    // Deadlines move away with every byte; the sleep is reset only when it must end
+                    // earlier, or when it has ended too early.
                     if self.timers.take_sooner() {
                         let next = self.timers.next();
                         if next < sleep.deadline().into_std() {
@@ -220,7 +220,8 @@ impl Relay {
                             asleep = false;
                         }
                     }
-                    // It wakes this task, whose waker stays the same: once is enough here, too.
+                    // The sleep wakes this task, whose waker stays the same: one poll is enough
+                    // here, too.
                     if asleep && !sleep.is_elapsed() {
                         return Poll::Pending;
                     }
@@ -239,7 +240,8 @@ impl Relay {
                     sleep.as_mut().reset(self.timers.next().into());
                 }
             });
-            // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
+            // A turn has its own limit. With the runtime's limit, a poll of the sleep could also
+            // return without registering a wake-up.
             unconstrained(run).await;
         }
     }
@@ -250,8 +252,7 @@ impl Relay {
         self.woken = Some(now);
         let mut lent = Lent::take();
         let scratch = lent.get();
-        // A direction without anything to read will be woken by the reactor, and is not asked
-        // again.
+        // For a direction with nothing to read the reactor will wake us, so it is not polled again.
         let mut asked = Asked::BOTH;
         for _ in 0..READS_PER_POLL {
             // The gateway's direction first: what it says explains the rest.
@@ -302,7 +303,8 @@ impl Relay {
         self.to_client.blocked_since.is_some() || self.to_gateway.blocked_since.is_some()
     }
 
-    /// Nothing waits to be written and nothing has ended, so neither direction affects the other.
+    /// Whether nothing waits to be written and nothing has ended, so that neither direction affects
+    /// the other.
     fn is_unobstructed(&self) -> bool {
         let flushed = |leg: &Option<Wire>| leg.as_ref().is_some_and(Wire::is_flushed);
         !(self.to_client.ended || self.to_gateway.ended || self.is_blocked())
@@ -341,7 +343,7 @@ impl Relay {
                     if !self.closing_ourselves {
                         half.written_to = half.observer.stats().wire_bytes();
                     }
-                    // Only of a Close it matters when it was written.
+                    // The time of writing matters only for a Close.
                     if self.closing_ourselves || half.observer.stats().close().is_some() {
                         self.session
                             .record()
@@ -400,13 +402,13 @@ impl Relay {
         }
     }
 
-    /// The time of an event that may decide who was first. Legs answer each other within one turn,
-    /// so the turn's time is too coarse.
+    /// The time of an event that may decide who ended the session first. Legs answer each other
+    /// within one turn, so the turn's time is too coarse.
     fn at(&self) -> Instant {
         self.broke_at.unwrap_or_else(Instant::now)
     }
 
-    /// Shows bytes, which have been written as far as they could be, to the observer.
+    /// Shows bytes to the observer, after they were written as far as possible.
     fn observed(&mut self, direction: Direction, bytes: &[u8], flushed: bool, now: Instant) {
         let half = match direction {
             Direction::ToGateway => &mut self.to_gateway,
@@ -475,7 +477,7 @@ impl Relay {
         }
     }
 
-    /// What is left to write, for those who look at open sessions.
+    /// Publishes the number of bytes left to write, for the list of open sessions.
     fn note_waiting(&self) {
         for (direction, sink) in [
             (Direction::ToGateway, &self.gateway),

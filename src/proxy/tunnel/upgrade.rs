@@ -1,7 +1,7 @@
-//! One upgrade attempt: a connection of its own to the gateway, the handshake, and the tunnel.
+//! One upgrade attempt: a dedicated connection to the gateway, the handshake, and the tunnel.
 //!
 //! The tunnel opens only on a 101 whose accept key answers the client's key (RFC 6455 section
-//! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
+//! 4.2.2); every other answer of the gateway is passed on unchanged, and the connection closes.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -63,7 +63,7 @@ pub(crate) async fn attempt(
 
     let (stream, facts) = dial(tap, connection, &session).await?;
     note_dial(&session, &facts);
-    // Only now it is known how the gateway sees us.
+    // How the gateway sees us is known only after the dial.
     let way = GatewayPath::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let (stream, sensed) = LastLook::new(stream, session.clone());
@@ -74,7 +74,7 @@ pub(crate) async fn attempt(
         .await;
     let (mut sender, driver) =
         handshake.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
-    // Drives the connection until the upgrade; only a refusal's body needs a task for that.
+    // Drives the connection until the upgrade; only a refusal's body needs its own task.
     let mut driver = Box::pin(async move {
         if let Err(error) = driver.with_upgrades().await {
             tracing::trace!(%error, "a connection to the gateway ended");
@@ -106,7 +106,7 @@ pub(crate) async fn attempt(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.record().leg_refused(Leg::Gateway, Instant::now());
         let mut response = pass_on(session, response, (progress, timeouts.idle), true);
-        // Bytes that the client sent after the upgrade are not a request to us.
+        // Bytes that the client sent after the upgrade request are not another request to us.
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -130,7 +130,7 @@ pub(crate) async fn attempt(
     tracing::debug!("upgraded");
     tap.tasks
         .spawn(tunnel.run(client, gateway).in_current_span());
-    // The gateway's own head, down to the spelling of its headers.
+    // The gateway's own head, including the spelling of its headers.
     let mut answer = response.map(|_| Body::Empty);
     if tap.config.session_header()
         && let Ok(id) = HeaderValue::from_str(&session.id())
@@ -140,8 +140,8 @@ pub(crate) async fn attempt(
     Ok(answer)
 }
 
-/// Waits for an answer while the connection that it comes on is driven by the same task: the answer,
-/// and whether the connection is through. It is when the answer was a 101.
+/// Waits for an answer while the same task drives its connection. Returns the answer, and whether
+/// the connection is finished, as it is after a 101.
 async fn driven_by<T>(
     driver: &mut (impl Future<Output = ()> + Unpin),
     answer: impl Future<Output = T>,
@@ -198,12 +198,13 @@ struct Tunnel {
     extensions: Extensions,
     reader: Box<dyn Dialect>,
     session: SessionHandle,
-    /// How the client's connection has ended, if it has.
+    /// How the client's connection ended, if it has ended.
     sensed: Arc<Sensed>,
 }
 
 impl Tunnel {
-    /// The tunnel's task: first the opening, whose memory is given back, then the relay alone.
+    /// The tunnel's task: first it opens the tunnel, then frees the memory for that and runs only
+    /// the relay.
     fn run(self, client: ClientLeg, gateway: OnUpgrade) -> impl Future<Output = ()> + Send {
         let opening = Box::pin(self.open(client, gateway));
         async move {
@@ -225,13 +226,13 @@ impl Tunnel {
             session,
             sensed,
         } = self;
-        // The client's side is there once hyper has written the 101. When the client is gone
-        // before, dropping the session tells so.
+        // The client's side is ready once hyper has written the 101. If the client left before
+        // that, dropping the session records it.
         let client = client.ready().await?;
         let ended = sensed.end();
         session.record().tunnel_opened();
         if let Some(ended) = ended {
-            // Its FIN came with its request: the relay would date it after the 101.
+            // The client's FIN came with its request; the relay would date it after the 101.
             client_ended(&mut session.record(), ended);
         }
         session.settle_as_tunnel();
@@ -264,7 +265,7 @@ fn fault(session: &SessionHandle, what: &str) {
     session.record().faulted(what.to_owned(), Instant::now());
 }
 
-/// The gateway's stream out of hyper, with the bytes that it had read already.
+/// Takes the gateway's stream back from hyper, with the bytes that hyper had already read.
 fn gateway_wire(upgraded: Upgraded) -> Result<Wire, Impossible> {
     let parts = upgraded.downcast::<TokioIo<LastLook>>();
     let parts = parts.map_err(|_| Impossible::Upgraded)?;
@@ -279,7 +280,7 @@ fn gateway_wire(upgraded: Upgraded) -> Result<Wire, Impossible> {
 mod tests {
     use super::*;
 
-    /// What opens the tunnel is not kept beside what runs it.
+    /// The state for opening a tunnel is not kept while the relay runs.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_tunnels_task_is_a_pointer_to_its_relay() {

@@ -24,7 +24,8 @@ pub struct GatewayFacts {
     pub local_addr: Option<String>,
     /// Name resolution; `null` for an address or a socket path.
     pub dns: Option<DnsFacts>,
-    /// Time to connect to all addresses that were tried, without name resolution and TLS.
+    /// Time until a connection was made, over all addresses that were tried; without name
+    /// resolution and TLS.
     pub connect_ms: Option<f64>,
     /// The outcome for each address, in the order in which they were tried; empty if there was only
     /// one.

@@ -26,7 +26,7 @@ pub struct RequestFacts {
     pub extensions: Option<PeerText>,
     /// `User-Agent`.
     pub user_agent: Option<PeerText>,
-    /// All headers: the allow-listed ones with their value, the others with their length only.
+    /// All headers: the allow-listed ones with their value, the others with only name and length.
     pub headers: Vec<HeaderFact>,
     /// Headers that were removed because a program behind the tap may mistake them for others:
     /// underscore twins such as `X_Forwarded_For`.

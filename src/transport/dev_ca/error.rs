@@ -18,9 +18,9 @@ pub enum DevCaError {
     /// A file or folder could not be used.
     #[error("{action} {}: {cause}", path.display())]
     Io {
-        /// What was tried: `read`, `write`, `create`, `lock`.
+        /// The operation that failed: `read`, `write`, `create`, `lock`.
         action: &'static str,
-        /// With this file.
+        /// The file or folder.
         path: PathBuf,
         /// The cause.
         cause: io::Error,
@@ -30,20 +30,20 @@ pub enum DevCaError {
     Busy {
         /// The lock file.
         path: PathBuf,
-        /// How long was waited.
+        /// How long we waited.
         seconds: u64,
     },
-    /// The CA's time is over.
+    /// The CA has expired.
     #[error("{}: expired on {at}; {}", ca.display(), advice(ca, key))]
     CaExpired {
         /// The CA's certificate.
         ca: PathBuf,
         /// The CA's key.
         key: PathBuf,
-        /// When.
+        /// When it expired.
         at: Timestamp,
     },
-    /// The CA comes from the future, or the clock is wrong.
+    /// The CA is not valid yet, or the clock is wrong.
     #[error("{}: not valid before {at}, and the clock says {now}; check the clock first, else {}",
         ca.display(), advice(ca, key))]
     CaNotYetValid {
@@ -51,9 +51,9 @@ pub enum DevCaError {
         ca: PathBuf,
         /// The CA's key.
         key: PathBuf,
-        /// From when it is valid.
+        /// The start of its validity.
         at: Timestamp,
-        /// The time that was given.
+        /// The time of the check.
         now: Timestamp,
     },
     /// The CA cannot be used.
@@ -66,13 +66,13 @@ pub enum DevCaError {
         /// What is wrong with them.
         problem: &'static str,
     },
-    /// No certificate made at this time would be of use.
+    /// A certificate made at this time would be useless.
     #[error("the clock says {0}, which cannot be right")]
     Clock(Timestamp),
     /// The system gave no random bytes.
     #[error("no random numbers from the system")]
     Random,
-    /// The certificate could not be put together or signed.
+    /// The certificate could not be built or signed.
     #[error("certificate: {0}")]
     Issue(#[source] rcgen::Error),
 }

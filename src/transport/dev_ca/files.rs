@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::DevCaError;
 
-/// No certificate or key file comes near this.
+/// Maximum size of a file that is read; certificate and key files are far smaller.
 const MAX_FILE: u64 = 256 * 1024;
 const LOCK_STEP: Duration = Duration::from_millis(20);
 const LOCK_SECONDS: u64 = 10;
@@ -33,7 +33,7 @@ pub(super) fn create_folder(path: &Path) -> Result<(), DevCaError> {
         .map_err(failed("create", path))
 }
 
-/// The content of a file, `None` if there is none. It may be a key, so it is wiped after use.
+/// The content of a file; `None` if there is no file. It may be a key, so it is wiped after use.
 pub(super) fn read_if_present(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, DevCaError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -47,12 +47,12 @@ pub(super) fn read_if_present(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>,
     Ok(Some(content))
 }
 
-/// Replaces a file in one step. Only to be called under the lock.
+/// Replaces a file in one step. The caller must hold the lock.
 pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), DevCaError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
-    // Left behind by a process that was killed half-way: under the lock it can be nobody else's.
+    // Left by a process that was killed half-way: under the lock no other process can be using it.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed("write", &temporary)(error));
@@ -60,7 +60,7 @@ pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result
         _ => {}
     }
     let write = || -> io::Result<()> {
-        // The mode is there from the start: a key is at no time readable by others.
+        // The mode is set at creation, so that a key is never readable by others.
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -83,8 +83,8 @@ pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result
     Ok(())
 }
 
-/// Makes the rename itself last. Some file systems cannot do that for folders; the file is whole
-/// either way.
+/// Makes the rename durable. Some file systems cannot sync folders; the file is complete either
+/// way.
 fn sync_folder(path: &Path) {
     if let Some(folder) = path.parent()
         && let Ok(folder) = File::open(folder)
@@ -93,7 +93,7 @@ fn sync_folder(path: &Path) {
     }
 }
 
-/// Held while files are made; the system releases it with the process, however that ends.
+/// Held while files are made; the system releases it with the process, however the process ends.
 pub(super) struct Lock(#[expect(dead_code, reason = "holds the lock until dropped")] File);
 
 impl Lock {

@@ -24,11 +24,11 @@ use crate::crypto;
 const CA_LIFE: i64 = 3652 * DAY;
 /// Browsers accept at most 398 days.
 const LEAF_LIFE: i64 = 397 * DAY;
-/// Clocks of clients may be behind ours.
+/// The CA is backdated because clocks of clients may be behind ours.
 const CA_BACKDATE: i64 = DAY;
 const LEAF_BACKDATE: i64 = 60 * 60;
 
-/// A name as a certificate carries it.
+/// A name in the form that certificates use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Dns(String),
@@ -71,7 +71,7 @@ fn is_dns_name(host: &str) -> bool {
         })
 }
 
-/// What every leaf is good for.
+/// The names that every leaf has.
 pub(super) fn default_names() -> Vec<Name> {
     vec![
         Name::Dns("localhost".into()),
@@ -80,8 +80,9 @@ pub(super) fn default_names() -> Vec<Name> {
     ]
 }
 
-/// A machine without a battery for its clock starts in 1970, and its certificates would be of no use
-/// once the clock is set. (The far end keeps the arithmetic of dates in range.)
+/// Fails if the clock cannot be right: a machine without a clock battery starts in 1970, and its
+/// certificates would be useless once the clock is set. (The upper bound keeps date arithmetic in
+/// range.)
 pub(super) fn check_clock(now: Timestamp) -> Result<(), DevCaError> {
     const YEAR_2020: i64 = 1_577_836_800;
     const YEAR_9000: i64 = 221_845_392_000;
@@ -94,7 +95,7 @@ pub(super) fn check_clock(now: Timestamp) -> Result<(), DevCaError> {
 
 /// A CA certificate that was read.
 pub(super) struct Ca {
-    /// The PEM block alone; people write notes around it.
+    /// Only the PEM block; people write notes around it.
     pem: String,
     der: CertificateDer<'static>,
     common_name: String,
@@ -225,7 +226,7 @@ fn validity(cert: &X509Certificate<'_>) -> Option<(Timestamp, Timestamp)> {
     ))
 }
 
-/// A P-256 key in PKCS #8 PEM, the only kind made here.
+/// A P-256 key in PKCS #8 PEM, the only kind that this module makes.
 pub(super) fn parse_key(pem: &[u8]) -> Option<KeyPair> {
     let text = std::str::from_utf8(pem).ok()?;
     KeyPair::from_pkcs8_pem_and_sign_algo(text, &PKCS_ECDSA_P256_SHA256).ok()
@@ -235,7 +236,7 @@ pub(super) fn parse_key(pem: &[u8]) -> Option<KeyPair> {
 pub(super) fn new_ca(now: Timestamp) -> Result<(String, Zeroizing<String>), DevCaError> {
     let key = new_key()?;
     let [a, b, c, ..] = random()?;
-    // The random part tells the CAs of several folders apart in a browser's list.
+    // The random part distinguishes the CAs of several folders in a browser's list.
     let mut params = ca_params(&format!("wstap development CA {a:02x}{b:02x}{c:02x}"));
     let start = now.as_second() - CA_BACKDATE;
     set_validity(&mut params, start, start + CA_LIFE);
@@ -244,7 +245,7 @@ pub(super) fn new_ca(now: Timestamp) -> Result<(String, Zeroizing<String>), DevC
     Ok((cert.pem(), Zeroizing::new(key.serialize_pem())))
 }
 
-/// Certificate chain of a leaf, and its key if `old_key` could not be used again.
+/// Certificate chain of a leaf, and its key if `old_key` could not be reused.
 pub(super) fn new_leaf(
     ca: &Ca,
     ca_key: KeyPair,
@@ -284,7 +285,7 @@ pub(super) fn new_leaf(
     Ok((chain, is_new.then(|| key.serialize_pem())))
 }
 
-/// The same for making the CA and for signing with it later, so that names and key ids agree.
+/// Used both for making the CA and for signing with it later, so that names and key ids agree.
 fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(name);
@@ -327,5 +328,5 @@ fn random() -> Result<[u8; 16], DevCaError> {
         .map_err(|_| DevCaError::Random)?;
     Ok(bytes)
 }
-/// In seconds.
+/// One day in seconds.
 pub(super) const DAY: i64 = 24 * 60 * 60;

@@ -24,7 +24,7 @@ const FILES: [&str; 4] = [
     "dev-leaf-key.pem",
 ];
 
-/// Something done to a state folder.
+/// A change to a state folder.
 type Change<'a> = &'a dyn Fn(&Path);
 
 fn start() -> Timestamp {
@@ -58,7 +58,7 @@ fn fails(folder: &TempDir, now: Timestamp) -> String {
     error.to_string()
 }
 
-/// What a TLS client that trusts the CA would say about the served files.
+/// Whether a TLS client that trusts the CA would accept the served files.
 fn is_good_for(files: &DevFiles, name: &str, now: Timestamp) -> bool {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -196,7 +196,7 @@ fn only_the_leaf_is_renewed() {
     assert!(is_good_for(&files, "a.example", after(760)));
     assert!(kept(&contents(&folder)));
 
-    // A clock that was set back meets a leaf from the future.
+    // A clock that was set back: the leaf is not valid yet.
     assert_eq!(made(&folder, &[], start()), Made::Leaf);
     assert_eq!(made(&folder, &[], start()), Made::Reused);
 }
@@ -233,7 +233,7 @@ fn a_damaged_leaf_is_made_anew() {
             0o600
         );
     }
-    // What a killed process leaves behind is no obstacle.
+    // Files left by a killed process are no obstacle.
     fs::remove_file(path("dev-leaf.pem")).unwrap();
     fs::write(path("dev-leaf.pem.new"), "half").unwrap();
     assert_eq!(made(&folder, &[], start()), Made::Leaf);
@@ -259,7 +259,7 @@ fn a_ca_is_never_replaced() {
         "{text}"
     );
     assert!(fails(&untouched, after(-2)).contains("check the clock first"));
-    // The last leaf ends with its CA, and is not renewed at every start for that.
+    // The last leaf expires with its CA, and is not renewed at every start for that reason.
     assert_eq!(made(&untouched, &[], after(3640)), Made::Leaf);
     assert_eq!(made(&untouched, &[], after(3645)), Made::Reused);
 
@@ -363,7 +363,7 @@ fn many_starts_at_once() {
                 scope.spawn(move || {
                     let wanted = names(&[&format!("n{}.example", i % 4)]);
                     let files = ensure(folder, &wanted, start()).unwrap();
-                    // Whatever the others do meanwhile, what is there now fits together.
+                    // Whatever the other threads do meanwhile, the files match each other now.
                     assert!(is_good_for(&files, &format!("n{}.example", i % 4), start()));
                     (i, files)
                 })

@@ -12,9 +12,9 @@ use crate::session::record::SniMatch;
 #[derive(Debug)]
 pub(super) struct CertificateResolver {
     identities: Vec<Identity>,
-    /// Positions in `identities`, the preferred kind of key first.
+    /// Indices into `identities`, the preferred kind of key first.
     exact: HashMap<String, Vec<usize>>,
-    /// By what follows the star.
+    /// The same, by the part of the name after the star.
     wildcard: HashMap<String, Vec<usize>>,
     defaults: Vec<usize>,
 }
@@ -24,7 +24,7 @@ impl CertificateResolver {
         let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
         let mut wildcard: HashMap<String, Vec<usize>> = HashMap::new();
         let mut order: Vec<(usize, &Identity)> = identities.iter().enumerate().collect();
-        // Stable: of two with the same kind the first entry wins.
+        // A stable sort: of two identities with the same kind, the first entry wins.
         order.sort_by_key(|(_, identity)| identity.kind);
         for (position, identity) in order {
             for name in names::asked_for(identity) {
@@ -92,8 +92,8 @@ impl CertificateResolver {
         })
     }
 
-    /// Whether `host` has another certificate than `name`, which the connection asked for: then the
-    /// request belongs on a connection of its own.
+    /// Whether `host` has a different certificate from `name`, which the connection asked for: then
+    /// the request belongs on a separate connection.
     pub(super) fn sends_elsewhere(&self, name: &str, host: &str) -> bool {
         let shown = self.candidates(name).1;
         let covered = shown

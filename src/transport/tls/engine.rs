@@ -1,9 +1,9 @@
-//! TLS with one client, without I/O: records in and plaintext out, and the reverse. The rest of the program uses only
-//! this interface, and does not depend on the TLS library's own.
+//! TLS with one client, without I/O: records in and plaintext out, and the reverse. The rest of the
+//! program uses only this interface, and does not depend on that of the TLS library.
 //!
 //! * `library.rs` drives the library's connection: the handshake, and all of TLS 1.2.
 //! * `records.rs` opens and seals the records of TLS 1.3 after the handshake.
-//! * `out.rs` has the records to send, and how a connection ended.
+//! * `out.rs` has the records to send, and the end of a connection.
 //!
 //! Both work on the caller's buffers, so an idle connection holds none. Only the front of an unfinished
 //! record is kept.
@@ -127,7 +127,7 @@ impl TlsEngine {
         result
     }
 
-    /// Takes what is kept: `plain` gets the plaintext, `out` the records to answer with.
+    /// Processes the kept bytes: `plain` gets the plaintext, `out` the records to answer with.
     pub(super) fn receive_kept(&mut self, plain: impl FnMut(&[u8]), out: &mut Out) {
         let mut input = std::mem::take(&mut self.kept);
         self.receive(&mut input, plain, out);

@@ -1,7 +1,7 @@
-//! What a client asks for in its `ClientHello`, for the record.
+//! The facts of a client's `ClientHello`, for the record.
 //!
 //! The library passes it to the certificate resolver, which nearly every handshake reaches. If a
-//! handshake ends before that, the message is parsed once more, by itself.
+//! handshake ends before that, the message is parsed once more, on its own.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl<'a> Greeting<'a> {
         }
     }
 
-    /// The facts that this fills in.
+    /// The facts that this greeting fills in.
     pub(super) fn facts(&mut self) -> &mut ClientTls {
         self.facts
     }
@@ -121,7 +121,7 @@ mod tests {
             let mut hello = Vec::new();
             client.write_tls(&mut hello).unwrap();
             let (near, mut far) = UnixStream::pair().unwrap();
-            // In pieces, and with nothing after it.
+            // In pieces, and with no bytes after it.
             let (front, rest) = hello.split_at(40);
             far.write_all(rest).await.unwrap();
             far.shutdown().await.unwrap();

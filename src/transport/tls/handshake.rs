@@ -11,7 +11,7 @@ use super::engine::{Out, TlsEngine};
 use super::greeting::Greeting;
 use crate::transport::socket::ClientSocket;
 
-/// Bytes that are read at once.
+/// Maximum number of bytes per read.
 const READ: usize = 4096;
 
 /// Does the handshake; everything read so far is in the engine. `ahead` gets the plaintext that the client sent right
@@ -68,7 +68,7 @@ async fn read_more(socket: &mut ClientSocket, engine: &mut TlsEngine) -> io::Res
     }
 }
 
-/// Writes an alert if it can be written at once: the handshake's own fault is what matters.
+/// Writes an alert if that is possible without waiting: the fault of the handshake matters more.
 async fn last_words(socket: &mut ClientSocket, bytes: &[u8]) {
     poll_fn(|cx| {
         let _ = Pin::new(&mut *socket).poll_write(cx, bytes);

@@ -1,7 +1,8 @@
-//! The file of TLS secrets, for who has to read a capture (`--tls-keylog`).
+//! The file of TLS secrets, for decrypting a packet capture (`--tls-keylog`).
 //!
-//! Whoever reads it can read every session: it is opened for its owner alone, never through a link,
-//! and never because of an environment variable. The format is the one of NSS, which Wireshark reads.
+//! The file allows its reader to decrypt every session: it is readable only by its owner, and it is
+//! never opened through a link or because of an environment variable. The format is the one of NSS,
+//! which Wireshark reads.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::KeyLog;
 use zeroize::Zeroizing;
 
-/// The file could not be opened, or not so that only its owner reads it.
+/// The file could not be opened, or not in such a way that only its owner can read it.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to open the TLS key log {}: expected {expected}, found {found}", .path.display())]
 pub struct KeyLogError {
@@ -31,7 +32,7 @@ pub(crate) struct KeyLogFile {
 }
 
 impl KeyLogFile {
-    /// Opens it for appending; makes it with mode 0600 where it does not exist.
+    /// Opens the file for appending; creates it with mode 0600 if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, KeyLogError> {
         let fail = |expected, found: String| KeyLogError {
             path: path.to_path_buf(),
@@ -51,7 +52,7 @@ impl KeyLogFile {
             })?;
         let found = file
             .metadata()
-            .map_err(|error| fail("a file that can be looked at", error.to_string()))?;
+            .map_err(|error| fail("a file whose metadata can be read", error.to_string()))?;
         if !found.is_file() {
             return Err(fail("a file", "something else".to_owned()));
         }
@@ -94,7 +95,7 @@ impl KeyLog for KeyLogFile {
             }
         }
         line.push(b'\n');
-        // One write a line: lines of several handshakes do not mix.
+        // One write per line, so that lines of several handshakes do not mix.
         if let Err(error) = self.append(&line)
             && !self.failed.swap(true, Ordering::Relaxed)
         {
@@ -119,7 +120,7 @@ mod tests {
         log.log("CLIENT_RANDOM", &[0xab, 1], &[2, 0xff]);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        // Another run goes on where this one ended.
+        // Another run appends after this one.
         KeyLogFile::open(&path).unwrap().log("X", &[0], &[1]);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),

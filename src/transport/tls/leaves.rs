@@ -31,7 +31,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// The facts about a certificate that is served.
+    /// The facts about a served certificate.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Leaf {
     }
 }
 
-/// The certificates that a listener shows now, in their order. Copies share what they hold.
+/// The certificates that a listener serves now, in their order. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Leaves(Arc<ArcSwap<Vec<Leaf>>>);
 
@@ -55,7 +55,7 @@ impl Leaves {
         Self(Arc::new(ArcSwap::from_pointee(leaves)))
     }
 
-    /// The certificates now.
+    /// The current certificates.
     #[must_use]
     pub fn now(&self) -> Arc<Vec<Leaf>> {
         self.0.load_full()
@@ -81,7 +81,7 @@ pub(crate) fn leaf_change(old: &[Leaf], new: &[Leaf]) -> Option<String> {
     let mut text = String::from("the certificate changed: ");
     for (index, leaf) in gone.into_iter().enumerate() {
         let separator = if index > 0 { "; " } else { "" };
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(
             text,
             "{separator}sha256 {} (for {})",

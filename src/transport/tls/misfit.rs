@@ -27,20 +27,21 @@ const SIGNABLE: [(SignatureScheme, KeyKind); 9] = [
 /// A client that supports no key type of our certificates for its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Misfit {
-    /// It supports other key types: one more certificate would do.
+    /// The client supports other key types: a further certificate would fix this.
     Keys {
         /// Key types that the client supports.
         takes: BTreeSet<KeyKind>,
         /// Key types that we have for the name.
         ours: BTreeSet<KeyKind>,
     },
-    /// It supports no signature scheme that any of our key types could use.
+    /// The client supports no signature scheme that any of our key types could use.
     Nothing,
 }
 
 impl Misfit {
-    /// For a client whose offer matches none of `ours`. `None` where there is no common cipher
-    /// suite: rustls passes only the schemes that fit the common suites, and then there are none.
+    /// The misfit for a client whose offer matches none of `ours`. `None` if there is no common
+    /// cipher suite: rustls passes only the schemes that fit the common suites, and then there are
+    /// none.
     pub(super) fn of(hello: &ClientHello<'_>, ours: &[&Identity]) -> Option<Self> {
         let provider = crypto::provider();
         let has_suite = provider
@@ -83,7 +84,7 @@ impl fmt::Display for Misfit {
                 named(ours)
             ),
             Self::Nothing => f.write_str(
-                "the client verifies no signature that a certificate of any kind could make",
+                "the client supports no signature scheme that any kind of certificate could use",
             ),
         }
     }

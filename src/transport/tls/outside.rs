@@ -1,5 +1,6 @@
-//! What TLS shows to those who pass it on: its records' headers, the `ClientHello`, and alerts that
-//! are sent before there are keys (RFC 8446 sections 4.1.2, 5.1 and 6).
+//! The parts of TLS that are visible without its keys: the headers of its records, the
+//! `ClientHello`, and alerts that are sent before there are keys (RFC 8446 sections 4.1.2, 5.1 and
+//! 6).
 
 use rustls::ContentType;
 
@@ -9,36 +10,37 @@ use super::terminator::Asked;
 use crate::session::record::{LastRecord, PassedAlert, TlsAlert};
 use crate::session::text::PeerText;
 
-/// Type, version and length.
+/// Length of a record header: type, version and length.
 const HEADER: usize = 5;
 
-/// Level and description.
+/// Length of an alert: level and description.
 const ALERT: usize = 2;
 
 const FATAL: u8 = 2;
 
-/// An alert as TLS 1.3 protects it: with its content type and the tag of the cipher.
+/// Length of an alert that TLS 1.3 protects: with its content type and the tag of the cipher.
 const PROTECTED_ALERT: usize = ALERT + 1 + 16;
 
 /// The longest record that TLS 1.2 allows (RFC 5246 section 6.2.3).
 const LONGEST: usize = (1 << 14) + 2048;
 
-/// The longest `ClientHello` that is looked for.
+/// Maximum length of a `ClientHello` that is parsed.
 const LONGEST_GREETING: usize = 1 << 16;
 
 /// Allowance for record headers if a `ClientHello` spans several records.
 const HEADERS: usize = 64 * HEADER;
 
-/// Type of a handshake record, and the header of a handshake message: its type and length.
+/// Type of a handshake record, and length of the header of a handshake message: its type and
+/// length.
 const HANDSHAKE: u8 = 22;
 const MESSAGE: usize = 4;
 
-/// One direction of a connection, from outside.
+/// One direction of a connection, seen without its keys.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
-    /// The header of the record that has begun; of a plain alert, its content as well.
+    /// The header of the current record; for a plain alert, its content as well.
     head: Vec<u8>,
-    /// Content of it that is still to come.
+    /// Bytes of its content that are still to come.
     left: usize,
     last: Option<(ContentType, usize)>,
     protected: u64,
@@ -47,13 +49,13 @@ pub(crate) struct Outside {
     is_lost: bool,
 }
 
-/// A client's first message, the `ClientHello`, from outside.
+/// A client's first message, the `ClientHello`, seen without its keys.
 #[derive(Debug, Default)]
 pub(crate) struct Greeting {
-    /// What has come of it, until it is whole.
+    /// The bytes of it that have come, until it is complete.
     read: Vec<u8>,
     is_done: bool,
-    /// It came whole, and could be read.
+    /// It came completely, and could be parsed.
     pub is_whole: bool,
     /// The server name that it asks for.
     pub sni: Option<PeerText>,
@@ -93,7 +95,8 @@ impl Greeting {
     }
 }
 
-/// Bytes of a first record and message up to the message's end; `None`: not known yet, or no handshake.
+/// Number of bytes up to the end of the first message; `None` if that is not known yet, or this is
+/// no handshake.
 fn announced(read: &[u8]) -> Option<usize> {
     match read {
         [HANDSHAKE, _, _, _, _, _, high, middle, low, ..] => {
@@ -127,7 +130,7 @@ impl Outside {
         }
     }
 
-    /// Bytes of the head that are still to come.
+    /// Number of bytes of the head that are still to come.
     fn wanted(&self) -> usize {
         let whole = match self.last {
             _ if self.head.len() < HEADER => HEADER,
@@ -137,7 +140,7 @@ impl Outside {
         whole - self.head.len()
     }
 
-    /// Interprets the head, which has all that was wanted of it.
+    /// Interprets the head, which is complete.
     fn looked_at(&mut self) {
         match *self.head.as_slice() {
             [of_type, 3, _, high, low] => {
@@ -178,7 +181,7 @@ impl Outside {
         }
     }
 
-    /// Protected records, whole or begun.
+    /// Number of protected records, complete or begun.
     #[must_use]
     pub(crate) fn protected(&self) -> u64 {
         self.protected
@@ -220,7 +223,7 @@ mod tests {
         bytes
     }
 
-    /// What is seen of these bytes, which is the same in pieces of any size.
+    /// The facts for these bytes, which are the same for pieces of any size.
     fn seen(bytes: &[u8]) -> (Option<PassedAlert>, Option<LastRecord>) {
         let by = |piece: usize| {
             let mut outside = Outside::default();
@@ -311,7 +314,7 @@ mod tests {
             asked.saw(&hello[..cut]);
             assert!(!asked.is_whole && !asked.is_done, "{cut}");
         }
-        // What is none is not kept.
+        // Bytes that are no `ClientHello` are not kept.
         for other in [
             b"GET / HTTP/1.1".as_slice(),
             b"\x16\x03\x01\x00\x10\x02\xff\xff\xff",

@@ -1,4 +1,4 @@
-//! Certificates of clients: what they say, and what is wrong with one.
+//! Client certificates: their facts, and the reason why one was refused.
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -13,13 +13,13 @@ use crate::session::moment::Moment;
 use crate::session::record::{ClientCert, TlsFailureKind};
 use crate::session::text::PeerText;
 
-/// Longest subject, issuer or name that is kept.
+/// Maximum length of a subject, issuer or name that is kept.
 const TEXT_CAP: usize = 256;
 
-/// Names that are kept.
+/// Maximum number of names that are kept.
 const NAMES: usize = 8;
 
-/// What a certificate says of itself; of one that cannot be read, its fingerprint.
+/// The facts of a certificate; for one that cannot be parsed, only its fingerprint.
 pub(super) fn facts(der: &CertificateDer<'_>) -> ClientCert {
     let sha256 = HEXLOWER.encode(&Sha256::digest(der));
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
@@ -66,7 +66,7 @@ fn name_text(name: &GeneralName<'_>) -> Option<PeerText> {
     }
 }
 
-/// What is wrong with a client's certificate.
+/// The fault of a client's certificate.
 pub(super) fn fault(error: &CertificateError) -> TlsFailureKind {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

@@ -44,7 +44,7 @@ pub struct Parts {
     pub socket: ClientSocket,
     /// The state of its TLS.
     pub engine: Box<TlsEngine>,
-    /// Plaintext that nobody has read.
+    /// Plaintext that has not been read.
     pub ahead: Bytes,
     /// Records that are not written.
     pub spill: Bytes,
@@ -103,7 +103,7 @@ impl TlsStream {
         }
     }
 
-    /// Sends at once what would wait for the first answer.
+    /// Sends the records at once that would otherwise wait for the first answer.
     #[cfg(test)]
     pub(super) async fn send_what_waits(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| {
@@ -149,7 +149,7 @@ impl TlsStream {
             let count = at_most(count, self.spill.len(), Impossible::Written)?;
             self.spill.advance(count);
         }
-        // An empty `Bytes` would hold on to its buffer.
+        // An empty `Bytes` would keep its buffer alive.
         self.spill = Bytes::new();
         Poll::Ready(Ok(()))
     }
@@ -262,13 +262,13 @@ impl AsyncWrite for TlsStream {
                 this.engine.close(out);
                 this.send(cx, out.bytes()?)
             })?;
-            // Without an answer: an alert may be among it.
+            // There is no answer to wait for, and an alert may be among these records.
             let waits = std::mem::take(&mut this.with_first);
             this.send_all(cx, &waits)?;
         }
         ready!(this.poll_spill(cx))?;
         match ready!(Pin::new(&mut this.socket).poll_shutdown(cx)) {
-            // It is as it should be.
+            // The connection is already closed, as it should be.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             done => Poll::Ready(done),
         }

@@ -44,7 +44,7 @@ use crate::session::text::PeerText;
 /// Maximum number of our certificates' names in a record.
 const NAMES: usize = 16;
 
-/// Sessions that can be resumed by their id (TLS 1.2 without tickets).
+/// Maximum number of sessions that can be resumed by their id (TLS 1.2 without tickets).
 const SESSIONS: usize = 1024;
 
 /// TLS state of a listener that outlives a reload: ticket keys, resumable sessions, and the key log.
@@ -77,7 +77,7 @@ pub(crate) struct Terminator {
 }
 
 impl Terminator {
-    /// TLS 1.2 and 1.3 or only the latter, with what `alpn_protocols` names.
+    /// Supports TLS 1.2 and 1.3, or only the latter, with the protocols of `alpn_protocols`.
     pub(crate) fn new(
         identities: Vec<Identity>,
         policy: TlsPolicy,
@@ -145,7 +145,7 @@ impl Terminator {
         shown.self_made.clone()
     }
 
-    /// The names of all its certificates.
+    /// The names of all certificates.
     pub(super) fn names(&self) -> Vec<PeerText> {
         let names: BTreeSet<&String> = self
             .resolver
@@ -165,7 +165,7 @@ impl Terminator {
         if !names::differ(sni, host) {
             None
         } else if auth == Some(ClientAuthMode::Required) {
-            // The certificate was shown for one name; nothing says that it is meant for another.
+            // The client certificate was shown for one name; it may not be meant for another.
             Some(Misdirected::ClientAuth)
         } else if self.resolver.sends_elsewhere(sni, host) {
             Some(Misdirected::OtherCertificate)
@@ -250,13 +250,13 @@ impl HandshakeFacts {
         self.refused.get().cloned()
     }
 
-    /// Why none of our certificates suits the client.
+    /// Why none of our certificates fits the client.
     pub(super) fn misfit(&self) -> Option<&Misfit> {
         self.misfit.get()
     }
 }
 
-/// What a client asks for in its `ClientHello`.
+/// The offers in a client's `ClientHello`.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The server name.

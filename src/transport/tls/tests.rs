@@ -1,4 +1,4 @@
-//! Handshakes in memory: what is resumed, and what is not.
+//! Handshakes in memory: which sessions can be resumed, and which cannot.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Server {
         self.identity.certified.cert[0].clone()
     }
 
-    /// What a server of another library needs.
+    /// The configuration for a server that uses the library directly.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         let terminator = self.terminator("", &ListenerTlsState::new(None).unwrap());
         terminator.for_one_handshake().0
@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-/// One handshake and what follows it; how it came about, or why not.
+/// Does one handshake and reads what follows it. Returns the kind of handshake, or why it failed.
 fn shake(
     client: &Arc<ClientConfig>,
     terminator: &Terminator,
@@ -202,7 +202,7 @@ fn requests_for_another_host_are_sent_away_where_it_matters() {
         ("a.example", "b.example", Some(OtherCertificate)),
         ("x.b.example", "y.b.example", None),
         ("x.b.example", "a.example", Some(OtherCertificate)),
-        // Nobody has either: both get the default.
+        // No certificate has either name: both get the default.
         ("u.example", "v.example", None),
         ("u.example", "b.example", Some(OtherCertificate)),
     ] {

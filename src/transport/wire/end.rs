@@ -6,7 +6,7 @@ use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::transport::cause;
 
-/// The far end cannot be written to any more.
+/// A failed write: the far end cannot be written to any more.
 #[derive(Debug)]
 pub(crate) struct WriteEnd(pub TransportEnd, pub EndCause);
 
@@ -20,7 +20,7 @@ impl From<io::Error> for WriteEnd {
 /// How a far end ended, and its cause.
 pub(super) type Ended = (TransportEnd, Option<EndCause>);
 
-/// By an error of the socket or of the TLS library.
+/// The end that an error of the socket or of the TLS library means.
 pub(super) fn of_error(error: &io::Error) -> Ended {
     let (end, cause) = cause::of_error(error);
     (end, Some(cause))

@@ -1,5 +1,5 @@
-//! TLS with the gateway. The library's own buffers are fed in slices: it would take only 4 KiB from
-//! a socket at a time.
+//! TLS with the gateway. The library is fed slices of our buffer: by itself it would read only 4
+//! KiB at a time from a socket.
 
 use std::io::{self, Read as _};
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use crate::transport::impossible::{Impossible, slice_mut};
 #[derive(Debug)]
 pub(super) struct Gateway {
     tls: ClientConnection,
-    /// The library was fed since its buffer was last shrunk.
+    /// Whether the library was fed since its buffer was last shrunk.
     fed: bool,
 }
 
@@ -38,8 +38,9 @@ impl Gateway {
         self.tls.send_close_notify();
     }
 
-    /// Makes the TLS state free the room that a long record took. It would do so by itself, but
-    /// only when it is fed again: an idle session would hold up to twice the length of a record.
+    /// Makes the TLS state free the memory that a long record took. It would do so by itself, but
+    /// only when it is fed again, and an idle session would hold up to twice the length of a
+    /// record.
     pub(super) fn shrink(&mut self) {
         struct NotNow;
         impl io::Read for NotNow {
@@ -48,7 +49,7 @@ impl Gateway {
             }
         }
         if std::mem::take(&mut self.fed) {
-            // It makes its buffer fit before it reads.
+            // The library shrinks its buffer before it reads.
             let _ = self.tls.read_tls(&mut NotNow);
         }
     }
@@ -63,7 +64,7 @@ impl Gateway {
         plain: &mut [u8],
         end: &mut Option<Ended>,
     ) -> usize {
-        // Small pieces grow its buffer as well: it holds a record until that is whole.
+        // Small pieces grow its buffer as well: it holds a record until the record is complete.
         self.fed = true;
         let mut filled = 0;
         let mut failed = |error: &io::Error| {
@@ -71,7 +72,7 @@ impl Gateway {
         };
         while !fed.is_empty() {
             match self.tls.read_tls(&mut fed) {
-                // After close_notify nothing is taken any more.
+                // After close_notify the library takes no more bytes.
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! A leg's socket, whatever carries it.
+//! A leg's socket, of any kind.
 
 use std::io::{self, Read as _};
 use std::pin::Pin;
@@ -119,7 +119,7 @@ impl Socket {
         Poll::Ready(Ok(count))
     }
 
-    /// Writes as much as is taken at once and returns how much that was.
+    /// Writes as much as is possible without waiting and returns how much that was.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         let mut left = bytes;
         while !left.is_empty() {
@@ -155,7 +155,8 @@ impl Socket {
 
     pub(super) fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         let error = match &mut self.stream {
-            // Asking a stream replaces the waker of a write that waits, so it must be the task's own.
+            // Polling the stream replaces the waker of a waiting write, so it must be the task's
+            // own waker.
             Raw::Http2(stream) => return stream.broke(self.waking.task()?),
             Raw::Tcp(tcp) => tcp.take_error(),
             Raw::Unix(unix) => unix.take_error(),
@@ -179,8 +180,8 @@ mod tests {
 
     use super::*;
 
-    /// The reactor notes that there is something to read and takes the waker afterwards. Who has read
-    /// in between and waits again must not believe that nothing has happened.
+    /// The reactor records readiness first and takes the waker afterwards. A task that reads in
+    /// between and waits again must not conclude that nothing has happened.
     #[tokio::test]
     async fn a_promise_ends_with_the_waking_whatever_there_is_to_read() {
         let (near, mut far) = UnixStream::pair().unwrap();

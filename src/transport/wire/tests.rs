@@ -1,4 +1,4 @@
-//! What a TLS client can put into one segment, and what the leg makes of it.
+//! TLS records that a client puts into one segment, and how the leg handles them.
 
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
@@ -78,7 +78,7 @@ async fn pair() -> Pair {
     }
 }
 
-/// Two of them stand in every tunnel.
+/// Every tunnel has two of them.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_leg_grows_by_nobodys_oversight() {
@@ -86,7 +86,7 @@ fn a_leg_grows_by_nobodys_oversight() {
     assert!(wire <= 240, "a leg takes {wire} bytes");
 }
 
-/// hyper reads into 8 KiB, and the smallest rest of that keeps all of it.
+/// hyper reads into a buffer of 8 KiB, and the smallest slice of it keeps all of it alive.
 #[tokio::test]
 async fn what_hyper_had_read_is_given_back_once_it_is_passed_on() {
     struct Tells {
@@ -192,7 +192,7 @@ async fn records_in_small_pieces_are_put_together() {
             socket.write_all(piece).await.unwrap();
             tokio::task::yield_now().await;
         }
-        // Its reset would overtake what it has sent.
+        // A reset of this client would overtake the bytes that it has sent.
         std::future::pending::<()>().await;
     });
     let wanted = [b"one two ", vec![b'x'; 40_000].as_slice()].concat();
@@ -249,7 +249,7 @@ async fn what_a_slow_client_does_not_take_waits_in_order() {
     writing.await.unwrap();
 }
 
-/// It would make the records that wait unreadable.
+/// The alert would make the waiting records unreadable.
 #[tokio::test]
 async fn an_alert_does_not_overtake_what_waits() {
     let mut pair = pair().await;

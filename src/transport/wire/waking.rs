@@ -16,8 +16,8 @@
 //! * The promise is made before the socket is asked. Made afterwards, it would cover up a wake-up in between.
 //! * The waker withdraws the promise before it wakes the task, which would otherwise still see it.
 //! * A read that found something leaves no promise, because there may be more.
-//! * Only one task asks: the waker wakes the task that asked first. Another task gets an error; without it, that task
-//!   would sleep for ever.
+//! * Only one task asks: the waker wakes the task that asked first. Another task gets an error;
+//!   without the error, that task would sleep for ever.
 //!
 //! Writes need no promise: they wake the task itself, and a leg that waits for its peer to read is asked at every wake-up.
 
@@ -146,7 +146,7 @@ impl<F: Flag> Waking<F> {
 
 #[cfg(test)]
 impl Waking {
-    /// Wakes as the reactor does.
+    /// Wakes the leg as the reactor does.
     pub(super) fn wake(&self) {
         if let Self::Asked(leg) = self {
             leg.waker.wake_by_ref();

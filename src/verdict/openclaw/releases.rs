@@ -32,8 +32,9 @@ impl View<'_> {
         }
     }
 
-    /// Whether the answer to the upgrade is exactly the refusal of Node's `ws` library while its server is closing,
-    /// which `OpenClaw` before 2026.8 sends while it stops. A newer gateway has its own message.
+    /// Whether the answer to the upgrade is exactly the refusal of Node's `ws` library while its
+    /// server is closing, which `OpenClaw` before 2026.8 sends while it stops. A gateway that is
+    /// known to be newer has its own message; one of unknown version may be old.
     #[must_use]
     pub fn library_closes(&self) -> bool {
         /// The answer's head has exactly these fields, in this order.

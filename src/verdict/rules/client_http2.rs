@@ -29,8 +29,9 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "On one HTTP/2 connection the client opened requests and reset them before \
                       they were answered, more than a hundred and more than half of all, or it sent \
                       so many malformed ones or so many frames without end that the connection was \
-                      ended with GOAWAY ENHANCE_YOUR_CALM. That is a denial-of-service attack \
-                      (CVE-2023-44487, \"rapid reset\", and the flood of CONTINUATION frames).",
+                      ended with GOAWAY ENHANCE_YOUR_CALM. Denial-of-service attacks work in this \
+                      way (CVE-2023-44487, \"rapid reset\", and the flood of CONTINUATION \
+                      frames), but a broken client can look the same.",
         evidence: "an HTTP/2 connection that the tap ended with ENHANCE_YOUR_CALM",
         versions: Versions::Any,
         action: "look at who connects here; if it goes on, keep the address out with a firewall, or lower limits.per_client",

@@ -6,6 +6,7 @@ use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, close_words, quoted};
+use crate::ws::CloseCode;
 
 const fn closed(id: &'static str, find: Find) -> Rule {
     Rule::of(
@@ -50,13 +51,15 @@ pub(super) const RULES: &[Rule] = &[
         ..closed("gateway.closed.protocol", protocol)
     },
     Rule {
-        title: "The gateway's own timer ended the session",
+        act_on: ActOn::Operator,
+        title: "The gateway waited too long and closed",
         explanation: "Close 3008 is \"timeout\" in IANA's registry of close codes: the gateway waited for \
-                      something longer than it allows. It is not the work of a proxy that cuts idle \
-                      sessions: such a proxy sends no Close.",
-        evidence: "a Close 3008 of the gateway",
+                      something longer than it allows. The code does not say who was slow: the client \
+                      may have sent nothing, or the gateway may not have read it. If the client left \
+                      pings unanswered, or acknowledged nothing, other rules say so.",
+        evidence: "a Close 3008 of the gateway, no sign of a lost network, and, unless it gives a reason, no ping of it that the client had left unanswered",
         versions: Versions::Any,
-        action: "find in the gateway's log what it waited for; raise its limit, or make the client send that in time",
+        action: "find in the gateway's log what it waited for; then see whether the client sent that in time",
         ..closed("gateway.closed.timeout", timeout)
     },
     Rule {
@@ -104,12 +107,16 @@ fn protocol(view: &View<'_>) -> Option<Finding> {
 fn timeout(view: &View<'_>) -> Option<Finding> {
     let (close, _) = view
         .gateway_close()
-        .filter(|(_, code)| *code == Some(3008))?;
+        .filter(|(close, _)| close.code == Some(CloseCode::TIMEOUT))?;
     let summary = format!(
-        "the gateway's own timer ended the session: it closed with {}",
+        "the gateway waited too long for something and closed with {}",
         close_words(close)
     );
-    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because(view.quiet_evidence()),
+    )
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {

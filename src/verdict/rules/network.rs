@@ -7,6 +7,7 @@ use crate::session::record::{Class, Confidence, Evidence, TimerKey, TransportEnd
 use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_ms};
+use crate::ws::CloseCode;
 
 /// A leg counts as stalled once a segment has been retransmitted this often without an
 /// acknowledgement: a single retransmission usually succeeds.
@@ -185,13 +186,18 @@ fn stalled(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> 
         (Decisive::ClientTransport, Leg::Gateway) => Party::Client,
         // A client that is done may close whatever the network does.
         (Decisive::ClientClose, Leg::Gateway)
-            if view.was_in_handshake()
+            if closed_for_a_timeout(view, leg)
+                || view.was_in_handshake()
                 || !view.unanswered().is_empty()
                 || view.missed_pings(leg).is_some() =>
         {
             Party::Client
         }
-        (Decisive::GatewayClose, Leg::Client) if view.missed_pings(leg).is_some() => Party::Gateway,
+        (Decisive::GatewayClose, Leg::Client)
+            if closed_for_a_timeout(view, leg) || view.missed_pings(leg).is_some() =>
+        {
+            Party::Gateway
+        }
         _ => return None,
     };
     let who = leg.party().as_str();
@@ -218,6 +224,15 @@ fn stalled(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> 
             .because([kernel(leg, tcp)])
             .ended_by(gave_up),
     )
+}
+
+/// Whether the end opposite to `silent` closed because it had waited too long.
+fn closed_for_a_timeout(view: &View<'_>, silent: Leg) -> bool {
+    let close = match silent {
+        Leg::Client => view.gateway_close(),
+        Leg::Gateway => view.client_close(),
+    };
+    close.is_some_and(|(close, _)| close.code == Some(CloseCode::TIMEOUT))
 }
 
 pub(super) fn kernel(leg: Leg, tcp: TcpFacts) -> Evidence {

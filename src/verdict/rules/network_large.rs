@@ -60,7 +60,7 @@ fn large_request(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "a request of {} was lost again and again after the connection was made: probably an MTU that is too large",
+        "a request of {} was lost again and again after the connection was made: possibly an MTU that is too large",
         human_bytes(size)
     );
     let found = Finding::new(Confidence::Possible, summary)
@@ -108,7 +108,7 @@ fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     let who = leg.party().as_str();
     let summary = format!(
         "a message of {} to the {who} was lost again and again after small ones had passed: \
-         probably an MTU that is too large",
+         possibly an MTU that is too large",
         human_bytes(largest.size)
     );
     let before = fact(format!(

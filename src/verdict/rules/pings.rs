@@ -8,10 +8,11 @@ use crate::verdict::finding::Finding;
 use crate::verdict::pings::Missed;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, human_ms};
+use crate::ws::CloseCode;
 
 /// Close sent by the Python library websockets, and by others that copied it, when a pong is
 /// missing.
-const NO_PONG: (u16, &str) = (1011, "keepalive ping timeout");
+const NO_PONG: (CloseCode, &str) = (CloseCode::INTERNAL_ERROR, "keepalive ping timeout");
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -22,9 +23,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway missed the client's pongs",
         explanation: "OpenClaw gateways ping every 25 s and end the connection with a bare FIN when \
                       a pong is missing (at 50 or 75 s); its log then says heartbeat-timeout. \
-                      Other servers that do this have other times. The gateway's pings passed the \
-                      tap and no pong came back: the client is suspended or busy, or a proxy in \
-                      front of the tap answers or drops pings. The evidence says whether the \
+                      Other servers that do this have their own times. The gateway's pings passed \
+                      the tap and no pong came back: the client is suspended or busy, or a proxy \
+                      in front of the tap answers or drops pings. The evidence says whether the \
                       client's kernel acknowledged them. A ping that was answered late, or was in \
                       flight when the session ended, does not count; nor does one whose pong could \
                       not pass because the gateway did not read.",
@@ -45,7 +46,7 @@ pub(super) const RULES: &[Rule] = &[
                       busy, its network is gone, or a proxy in front of the tap drops pings. \
                       If the gateway did not read the client's data, a pong may have waited \
                       unseen, and this rule does not apply.",
-        evidence: "a Close 1011 of the gateway that says \"keepalive ping timeout\" or gives no reason, and a ping of it that the client had left unanswered for 5 s or more although the gateway read",
+        evidence: "a Close 1011 of the gateway that says \"keepalive ping timeout\" or gives no reason, or a Close 3008 (timeout) without one, and a ping of it that the client had left unanswered for 5 s or more although the gateway read",
         versions: Versions::Any,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
         find: ping_timeout,
@@ -63,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
                       host or the network in between is gone. A ping that was in flight when the \
                       session ended for another reason does not count; nor does one whose pong \
                       could not pass because the client did not read.",
-        evidence: "an end by the client (Close 1011, FIN or RST) and a ping of it that the gateway had left unanswered for 5 s or more although the client read; without the Close also nothing else from the gateway since then",
+        evidence: "an end by the client (Close 1011 or 3008, FIN or RST) and a ping of it that the gateway had left unanswered for 5 s or more although the client read; without the Close also nothing else from the gateway since then",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load at this time: it did not answer pings",
         find: gateway_silent,
@@ -71,12 +72,12 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Whether a Close may be for a missing pong, and whether its reason says so. Any other reason is
-/// believed.
+/// believed. 3008 says only that something took too long.
 fn for_a_missing_pong(close: &CloseSeen) -> Option<bool> {
     let (code, words) = NO_PONG;
     let says_so = close.reason.as_str().starts_with(words);
-    let fits =
-        close.code.is_some_and(|sent| sent.0 == code) && (says_so || close.reason.is_empty());
+    let may_be = |sent: CloseCode| sent == code || sent == CloseCode::TIMEOUT;
+    let fits = close.code.is_some_and(may_be) && (says_so || close.reason.is_empty());
     fits.then_some(says_so)
 }
 

@@ -127,8 +127,8 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Tap,
         act_on: ActOn::Tap,
         title: "A bug of wstap",
-        explanation: "A task of the tap panicked, or one of its assumptions failed. Everything \
-                      else in the record came after that.",
+        explanation: "A task of the tap panicked, or one of its assumptions failed. Any other \
+                      ending in the record may be a consequence of that.",
         evidence: "a panic or a broken assumption in the tap's own code",
         versions: Versions::Any,
         action: "report this record to the wstap project",

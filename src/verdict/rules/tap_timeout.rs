@@ -29,8 +29,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "A client did not read its answer",
         explanation: "The answer to a request over HTTP/2 was there, and for timeouts.idle the \
                       client took nothing of it: it gave its stream no window, although its \
-                      connection works. The tap reset the stream, so that the gateway's connection \
-                      is free again. Over HTTP/1.1 the system gives up by tcp.user_timeout.",
+                      connection is alive. The tap reset the stream, so that the gateway's \
+                      connection is free again. Over HTTP/1.1 the system gives up by \
+                      tcp.user_timeout.",
         evidence: "timeouts.idle fired while a part of the answer waited for the client's window",
         versions: Versions::Any,
         action: "look at the client's log at this time: it has stopped reading, or holds a download on purpose; raise timeouts.idle if such a pause is normal",

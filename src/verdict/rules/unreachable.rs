@@ -22,9 +22,9 @@ pub(super) const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway's socket is full",
-        explanation: "The accept queue of the gateway's unix socket is full (EAGAIN): the process \
-                      that created the socket is running, but accepts no connections, or accepts \
-                      them far too slowly.",
+        explanation: "The accept queue of the gateway's unix socket is full (EAGAIN): a process \
+                      still has the socket open, but accepts no connections (it may be stuck or \
+                      stopped), or accepts them far too slowly.",
         evidence: "EAGAIN of the unix socket",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load: it does not accept connections",

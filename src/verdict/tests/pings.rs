@@ -79,6 +79,61 @@ fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
     }
 }
 
+/// 3008 says that something took too long, and not what.
+#[test]
+fn a_close_for_a_timeout_is_judged_by_what_had_no_answer() {
+    let closed = |reason: &str, edit: fn(&mut Value)| {
+        decide(&edited("gateway.closed.timeout", |record| {
+            record["closed_at"] = at(41);
+            record["close"]["client"] = Value::Null;
+            record["close"]["gateway"]["reason"] = reason.into();
+            record["close"]["gateway"]["at"] = at(40);
+            record["close"]["transport"]["gateway_at"] = at(41);
+            record["close"]["transport"]["client_at"] = at(41);
+            edit(record);
+        }))
+    };
+    let unanswered = |record: &mut Value| {
+        record["latency"] = json!({ "unanswered_pings": { "client": pings(20, 20) } });
+    };
+    let lost = |record: &mut Value| {
+        record["client"]["tcp"] = json!({ "rtt_us": 100, "retransmits": 3, "unacked": 2,
+            "retries": 3, "pmtu": 1500 });
+    };
+    let missed = closed("", unanswered);
+    assert_eq!(
+        (&*missed.rule, missed.confidence, missed.act_on),
+        (TIMEOUT, Confidence::Possible, ActOn::Client)
+    );
+    for reason in ["", "idle"] {
+        assert_eq!(closed(reason, lost).rule, "network.cut.client_stalled");
+    }
+    // A reason is believed, and pings that were answered prove nothing.
+    for (reason, edit) in [
+        ("subscription", unanswered as fn(&mut Value)),
+        ("", |_| {}),
+        ("", |record| {
+            record["latency"] = json!({ "unanswered_pings": { "client": pings(38, 38) } });
+        }),
+    ] {
+        let verdict = closed(reason, edit);
+        assert_eq!(
+            (&*verdict.rule, verdict.confidence, verdict.act_on),
+            (
+                "gateway.closed.timeout",
+                Confidence::Likely,
+                ActOn::Operator
+            )
+        );
+    }
+    // The same of the client, whose gateway does not answer.
+    let clients = decide(&edited(SILENT, |record| {
+        record["close"]["client"]["code"] = 3008.into();
+        record["close"]["client"]["reason"] = "".into();
+    }));
+    assert_eq!(clients.rule, SILENT);
+}
+
 #[test]
 fn the_kernel_tells_a_frozen_client_from_a_lost_network() {
     let with = |tcp: Value| decide(&edited(MISSED, |record| record["client"]["tcp"] = tcp));

@@ -1,4 +1,5 @@
-//! What the gateway did with a client and wrote of it, without what differs from one connection to the next.
+//! The gateway's answer to a client and its log lines about it, without parts that differ between
+//! connections.
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,7 @@ use crate::live::visitor::{Answer, Visitor};
 use crate::support::deadline::{STEP, poll};
 use crate::support::netns::Net;
 
-/// One connection and what came of it.
+/// One connection and its outcome.
 pub struct Visit {
     pub way: Way,
     pub brings: Brings,
@@ -52,7 +53,7 @@ impl Visit {
     /// The evidence, and the client's address as the gateway's log has it. Waits for the log.
     pub async fn evidence(&self, gateway: &Gateway) -> (Evidence, Option<SocketAddr>) {
         let answer = steady(&self.answer);
-        // What it refuses before the upgrade it does not log.
+        // It does not log refusals before the upgrade.
         if matches!(answer, Answer::Http { .. } | Answer::Unreachable(_)) {
             let log = Vec::new();
             return (Evidence { answer, log }, None);

@@ -52,7 +52,7 @@ async fn restarted(install: &Install, options: &Options) -> Gateway {
     gateway
 }
 
-/// What a gateway ends in its own way is no loss: a kept connection, and a session when it stops.
+/// An orderly ending by the gateway is no loss: a kept connection, and a session when it stops.
 async fn in_order(net: &Net, gateway: &mut Gateway, ca: &Ca) {
     let attached = Attached::start(gateway.addr().port(), LONG).await;
     let mut kept = conn(net, gateway, ca).await;
@@ -76,7 +76,7 @@ async fn in_order(net: &Net, gateway: &mut Gateway, ca: &Ca) {
     attached.detach().await;
 }
 
-/// A session that its gateway does not end in order.
+/// A session that its gateway does not end cleanly.
 async fn killed(net: &Net, gateway: &mut Gateway, ca: &Ca) {
     let attached = Attached::start(gateway.addr().port(), LONG).await;
     let mut conn = conn(net, gateway, ca).await;

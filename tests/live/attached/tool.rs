@@ -101,7 +101,7 @@ pub async fn works_and_its_faults_are_judged_as_inline(install: &Install, gatewa
     attached.detach().await;
 }
 
-/// The record of an upgrade attempt, after so many others. An attached tap records other connections too.
+/// The record of an upgrade attempt, after this many others. An attached tap records other connections too.
 async fn websocket(attached: &Attached, before: usize) -> SessionRecord {
     let look = || {
         let records = attached.records();

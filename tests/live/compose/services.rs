@@ -96,7 +96,7 @@ impl Service {
         container.volume_of(user());
         let stderr = container.folder().join("stderr");
         let file = File::create(&stderr).expect("create stderr");
-        // Where an earlier one has left off.
+        // The records of an earlier tap are in the same file.
         let seen = websockets(container).len();
         let mut child = wstap(container, &["serve"], env)
             .stdin(Stdio::null())
@@ -162,7 +162,7 @@ impl Service {
         Conn::bounded(Wire::Tls(Box::new(tls.expect("TLS").into())))
     }
 
-    /// What comes of a visit, in the record.
+    /// The record of a visit.
     pub async fn visited_from(&self, container: &Container) -> SessionRecord {
         let visitor = Visitor::command_line();
         visitor

@@ -153,7 +153,7 @@ impl Place {
         vec![local, remote]
     }
 
-    /// Where this file of records is, once it has so many.
+    /// The records of this file, once it has this many.
     async fn records(&self, file: &str, count: usize) -> Vec<SessionRecord> {
         let file = self.file(file);
         let deadline = Instant::now() + STEP;
@@ -251,7 +251,7 @@ async fn beside_the_gateway(place: &Place) {
     let records = place.records("incident/incident.jsonl", 2).await;
     assert_tapped(&records, &clients);
 
-    // Of another user it takes no orders.
+    // It takes no orders from another user.
     let other = detach.replace("--user 0", "--user 10001");
     let said = place.run(&other).await;
     assert_eq!(said.code, Some(1), "{said:?}");
@@ -268,7 +268,8 @@ async fn beside_the_gateway(place: &Place) {
     );
     let left = place.run(&left).await.fine("what is left");
     assert!(!left.stdout.contains("wstap"), "{left:?}");
-    // Of the rest, because the engine's own rules have ports, and those have any digits.
+    // Only in the rules and routes: the engine's nftables rules have ports, which may contain any
+    // digits.
     let (_, rules) = left.stdout.split_once("==").expect("both");
     assert!(!rules.contains("77"), "{left:?}");
 }

@@ -1,4 +1,5 @@
-//! Who comes, from where, with which headers; and how to tell what the gateway took them for.
+//! The clients: from where they come, with which headers, and how to tell what the gateway took
+//! them for.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,7 +31,7 @@ pub enum From {
 pub struct Client {
     pub name: &'static str,
     from: From,
-    /// An nginx that stands on the gateway's host, before the gateway or before the tap.
+    /// An nginx that runs on the gateway's host, before the gateway or before the tap.
     front: Option<Front>,
     headers: &'static [(&'static str, &'static str)],
     /// A browser that says it has loaded the page from `localhost`.
@@ -109,13 +110,14 @@ impl Client {
     ];
 
     /// The gateway takes a page from `localhost` for local when it comes from any private address
-    /// without forwarding headers, for the sake of containers. Whoever is named by such headers
-    /// is remote, so that this is the one locality that the tap cannot preserve.
+    /// without forwarding headers, for the sake of containers. A client that such headers name
+    /// is remote, so this is the one locality that the tap cannot preserve.
     pub fn local_by_container_rule(&self) -> bool {
         self.browser && self.from == From::TherePrivate
     }
 
-    /// Whom the tap may write down for it: itself, or whom a proxy on the tap's host names.
+    /// The address that the tap may write for it: its own, or one that a proxy on the tap's host
+    /// names.
     pub fn may_be_written_as(&self, address: &str) -> bool {
         let itself: IpAddr = match self.from {
             // Its host's address, as a gateway elsewhere sees it.
@@ -189,7 +191,7 @@ const NOMINATED: &[(&str, &str)] = &[
 impl From {
     async fn dial(self, net: &Net, door: Door) -> io::Result<Conn> {
         let to: IpAddr = match self {
-            // As whoever dials `localhost`: the other address when nobody listens on this one.
+            // As any client of `localhost`: the other address when nobody listens on this one.
             Self::Loopback6 if door.local.ip().is_loopback() => {
                 let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, door.local.port()));
                 if let Ok(tcp) = TcpStream::connect(v6).await {
@@ -215,7 +217,7 @@ impl From {
     }
 }
 
-/// One connection and what came of it.
+/// One connection and its outcome.
 pub struct Visit {
     pub visitor: Visitor,
     pub answer: Answer,

@@ -1,11 +1,11 @@
-//! What the gateway's log says of each visit.
+//! The gateway's log lines about each visit.
 
 use std::collections::{HashMap, HashSet};
 
 use super::clients::Visit;
 use crate::live::visitor::Answer;
 
-/// The lines that matter, by what they can be found with.
+/// The lines that matter, by the keys that find them.
 #[derive(Default)]
 pub struct Evidence {
     /// `← open`: the peer's address, by the connection's shortened id.

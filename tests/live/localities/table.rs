@@ -105,8 +105,8 @@ impl Row {
         rules.iter().any(|rule| self.record.contains(rule))
     }
 
-    /// `auto` may refuse, when its record says why; and whom the gateway refuses for a header of
-    /// the client's own, or cannot be reached by, may come in as the stranger that it is.
+    /// `auto` may refuse, when its record says why; and a client that the gateway refuses for a
+    /// header of its own, or that cannot reach the gateway, may come in as the stranger that it is.
     fn may_differ(&self, baseline: Locality) -> bool {
         match self.locality {
             Locality::Refused(_) => self.explained(),

@@ -1,4 +1,4 @@
-//! The taps of the table: every way to configure what the gateway is told about clients.
+//! The taps of the table: every configuration of the headers that name clients to the gateway.
 
 use std::net::SocketAddr;
 
@@ -53,7 +53,7 @@ const OVERWRITE_LIST: Mode = Mode {
     ..mode("overwrite, lists nginx", "overwrite")
 };
 const NONE: Mode = mode("none", "none");
-/// The control: told to, the tap does make everybody local.
+/// The control: if it is configured so, the tap does make everybody local.
 const NONE_ALLOWED: Mode = Mode {
     allowed: true,
     ..mode("none, allowed", "none")

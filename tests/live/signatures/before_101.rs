@@ -1,4 +1,4 @@
-//! What the gateway answers in place of a 101 (catalogue section 3).
+//! The gateway's answers in place of a 101 (catalogue section 3).
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What is expected of each case, and the book in which what came is noted.
+//! The expectation of each case, and the book in which the results are noted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -124,8 +124,8 @@ impl Book {
         }
     }
 
-    /// The record of a visit: as expected, and what it says of the client's view is what the
-    /// client saw.
+    /// The record of a visit: as expected, and its account of the client's view agrees with what
+    /// the client saw.
     pub async fn check(&mut self, case: &str, tap: &Tap, visit: &Visit, expect: Expect) -> Value {
         let record = tap.record_of(&visit.agent, case).await;
         let record = serde_json::to_value(record).expect("a record");

@@ -53,7 +53,7 @@ pub async fn cases(gateway: &Gateway, options: &Options, book: &mut Book) {
         .act_on("client")
         .closed(4001);
     book.check("token changed", &tap, &visit, expect).await;
-    // It comes back with what was right before.
+    // It comes back with the token that was right before.
     let visit = Guest::cli()
         .auth(json!({ "token": TOKEN }))
         .visit(&tap)

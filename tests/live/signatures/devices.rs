@@ -82,7 +82,7 @@ pub async fn identities(gateway: &Gateway, book: &mut Book) {
 }
 
 impl Expect {
-    /// All of these are mended at the client, but for the one that is well.
+    /// All of these are fixed at the client, except the one that is accepted.
     fn act_on_client(self, case: &str) -> Self {
         let well = case.ends_with("one minute off");
         self.act_on(if well { "nobody" } else { "client" })

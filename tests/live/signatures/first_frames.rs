@@ -1,4 +1,4 @@
-//! First messages that are none, or of another protocol (catalogue section 4).
+//! First messages that are invalid, or of another protocol (catalogue section 4).
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
             .next("one release")
     };
     let params = || refused("gateway.protocol.invalid_params", "").act_on("client");
-    // So that the gateway's version is known: it is the clients' own, and none of the two is older.
+    // So that the gateway's version is known: it is the clients' own, and neither is older.
     Guest::cli().visit(&tap).await;
     let cases: Vec<(&str, Guest, Expect)> = vec![
         (

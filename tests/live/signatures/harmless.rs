@@ -1,5 +1,5 @@
-//! What looks odd and is nothing (catalogue sections 2, 6 and 7): each of these is accepted, and
-//! keeps what it asked for.
+//! Sessions that look odd and are fine (catalogue sections 2, 6 and 7): each of these is accepted,
+//! and keeps what it asked for.
 
 use serde_json::json;
 

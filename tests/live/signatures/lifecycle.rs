@@ -46,7 +46,7 @@ pub async fn restart(gateway: &Gateway, options: &Options, book: &mut Book) {
         lan: !options.lan,
         ..options.clone()
     });
-    // Others come all the while: between open sessions that are told and the port that is closed
+    // Others come all the while: between the notice to open sessions and the closing of the port
     // there is a moment in which new ones are refused.
     let (visit, early, seen) = tokio::join!(session.end(), waiting.end(), restarted(&tap));
     let expect = rule("gateway.lifecycle.restart")

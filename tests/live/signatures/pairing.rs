@@ -41,7 +41,7 @@ pub async fn cases(install: &Install, gateway: &Gateway, book: &mut Book) {
         .check("pairing: unknown device", &tap, &visit, expect)
         .await;
 
-    // What the verdict says to run is run.
+    // The command that the verdict gives is run.
     let output = run_advice(install, gateway, &record).await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
@@ -121,7 +121,7 @@ async fn upgrades(tap: &Tap, device: &Device, book: &mut Book) {
     }
 }
 
-/// What its token is good for, and that it is not when it was renewed.
+/// What its token may do, and that the old one is refused after a renewal.
 async fn tokens(gateway: &Gateway, tap: &Tap, (device, issued): (&Device, &str), book: &mut Book) {
     let ours = || {
         let guest = Guest::cli().device(device).from(ELSEWHERE);

@@ -1,4 +1,4 @@
-//! Signatures that the real gateway cannot be brought to in a test, or that were only read in its
+//! Signatures that the real gateway cannot produce in a test, or that were only read in its
 //! source: a stand-in sends the same bytes (catalogue sections 3, 4 and 5).
 
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ async fn what_a_stand_in_has_to_say() {
     book.finish();
 }
 
-/// A case: its name, what the stand-in answers to connect, and what is to be said of it.
+/// A case: its name, the stand-in's answer to connect, and what the record has to say.
 type Refused = (&'static str, Refusal, Expect);
 
 async fn refusals(book: &mut Book) {

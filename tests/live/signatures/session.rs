@@ -117,7 +117,7 @@ async fn broken_frames(tap: &Tap, book: &mut Book) {
     }
 }
 
-/// What the gateway bears, and requests that it refuses.
+/// Messages that the gateway tolerates, and requests that it refuses.
 async fn requests(tap: &Tap, book: &mut Book) {
     let mut session = Guest::cli().accepted(tap).await;
     session.say(Frame::text("this is not JSON")).await;

@@ -1,4 +1,4 @@
-//! A gateway that believes a proxy who the user is (catalogue sections 4 and 7).
+//! A gateway that lets a proxy name the user (catalogue sections 4 and 7).
 
 use serde_json::{Value, json};
 

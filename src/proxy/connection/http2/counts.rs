@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::session::record::client::Http2Facts;
 
-/// What is counted of a connection.
+/// The counts of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(super) requests: AtomicU64,

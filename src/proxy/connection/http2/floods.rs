@@ -2,10 +2,11 @@
 
 use crate::session::record::client::Http2Facts;
 
-/// Resets that are never too many: a page that is left cancels all that it was loading.
+/// Number of resets that is always allowed: a browser that leaves a page cancels everything that
+/// the page was loading.
 const ALWAYS: u64 = 100;
 
-/// What a connection's requests cost, and what they were worth.
+/// The number of requests on a connection, and how many of them were reset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pressure {
     requests: u64,
@@ -20,7 +21,7 @@ impl Pressure {
         }
     }
 
-    /// More than a hundred, and more than half of all.
+    /// Whether more than a hundred requests, and more than half of all, were reset.
     pub(super) fn is_flood(self) -> bool {
         self.cancelled > ALWAYS && self.cancelled > self.requests / 2
     }

@@ -3,29 +3,29 @@
 
 use std::time::{Duration, Instant};
 
-/// A connection on which nothing comes although streams are open is asked whether it lives.
+/// A connection with open streams gets a ping after this time without received bytes.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the answer to that may take.
+/// Time limit for the answer to that ping.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 
-/// What a look at a connection's life shows.
+/// The result of one check of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// Nothing to do.
     Well,
     /// A ping is due.
     Ask,
-    /// It carries nothing, and for so long.
+    /// No stream has been open for this long.
     Idle(Duration),
-    /// Its client does not answer.
+    /// The client does not answer.
     Dead,
 }
 
-/// What earlier looks showed.
+/// The state from earlier checks.
 #[derive(Debug)]
 pub(super) struct Life {
-    /// How long it may carry nothing.
+    /// How long the connection may be without streams.
     limit: Duration,
     idle_since: Option<Instant>,
     read: u64,
@@ -44,7 +44,8 @@ impl Life {
         }
     }
 
-    /// `read`: bytes that came so far, the answers to pings among them.
+    /// Checks the connection. `read` is the number of bytes that came so far, including answers to
+    /// pings.
     pub(super) fn look(&mut self, now: Instant, read: u64, streams: bool) -> Look {
         let since = |then: Instant| now.saturating_duration_since(then);
         if std::mem::replace(&mut self.read, read) != read {
@@ -52,7 +53,8 @@ impl Life {
             self.asked = None;
         }
         if !streams {
-            // As long as a head may take: as for the next one on a kept connection of HTTP/1.
+            // The limit is the time that a head may take, as for the next head on a kept HTTP/1
+            // connection.
             let waited = since(*self.idle_since.get_or_insert(now));
             return if waited >= self.limit {
                 Look::Idle(waited)

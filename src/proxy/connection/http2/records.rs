@@ -1,4 +1,4 @@
-//! What of an HTTP/2 connection is recorded beside its requests.
+//! Records of an HTTP/2 connection besides those of its requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::session::record::{DeniedFact, DeniedKey, HeadFault, Http2Error, Timer
 use crate::transport::clock;
 use crate::transport::http2_watch::Refused;
 
-/// Records of refused requests that one connection may cause; the others are counted.
+/// Maximum number of records of refused requests per connection; further ones are only counted.
 pub(super) const MAX_REFUSED: usize = 16;
 
 /// How a connection ended, for the record.
@@ -22,9 +22,9 @@ pub(super) const MAX_REFUSED: usize = 16;
 pub(super) enum Ending {
     /// In order, or by its client.
     Left,
-    /// Nothing was asked for in time.
+    /// No request came in time.
     Silent(Duration),
-    /// What came is not HTTP/2, or too much of it.
+    /// The bytes that came are not HTTP/2, or exceed a limit.
     Broken(HeadFault, Option<Http2Error>, String),
     /// We are shutting down.
     Drained,
@@ -33,7 +33,7 @@ pub(super) enum Ending {
 impl Ending {
     /// The library has ended the connection with GOAWAY, or has found it ended.
     pub(super) fn of_error(error: &h2::Error) -> Self {
-        // A client's own GOAWAY, and an error of the socket, are its way to leave.
+        // A GOAWAY from the client and a socket error both mean that the client left.
         if !error.is_library() {
             return Self::Left;
         }
@@ -46,8 +46,8 @@ impl Ending {
     }
 }
 
-/// Writes the record of a connection that ended outside of any request. Where there were some, an
-/// ending in order needs none.
+/// Writes the record of a connection that ended outside of any request. After at least one request,
+/// an orderly ending needs no record.
 pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
     let used = connection
         .http2_facts()
@@ -73,7 +73,7 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
     early::record(tap, connection, connection.accepted, early);
 }
 
-/// Writes the record of a request that the library has refused by itself.
+/// Writes the record of a request that the `h2` library refused by itself.
 pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused) {
     let Refused { stream, reset } = refused;
     let session = tap.open_record(connection, clock::anchor());
@@ -91,7 +91,7 @@ pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused)
         record.head_refused(HeadFault::Http2Stream, Some(code.into()), detail, now);
     } else {
         let detail = format!(
-            "the head on stream {stream} was more than twice of what limits.head_bytes allows"
+            "the head on stream {stream} was more than twice as long as limits.head_bytes allows"
         );
         let limit = u64::try_from(tap.config.limits().head_bytes).ok();
         let key = DeniedKey::HeadBytes;

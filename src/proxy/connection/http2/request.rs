@@ -1,4 +1,4 @@
-//! A request of HTTP/2 as the stack, and the gateway, know it: that of HTTP/1.1.
+//! Translates a request of HTTP/2 into the HTTP/1.1 form that the stack and the gateway use.
 
 use http::header::{CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
@@ -36,7 +36,8 @@ pub(super) fn translate(head: &mut Parts, limits: Limits) -> Checked {
     checked
 }
 
-/// One line for all of a Cookie's parts, which HTTP/2 may bring one by one (RFC 9113 section
+/// Joins the parts of a Cookie, which HTTP/2 may send as separate fields, into one line (RFC 9113
+/// section
 /// 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let parts: Vec<_> = headers
@@ -54,8 +55,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Turns an extended CONNECT into the upgrade that it asks for (RFC 8441 section 5). HTTP/2
-/// requires no key, but the gateway has to answer one: where the client sends none, the key is
-/// ours.
+/// requires no key, but the gateway needs one to answer: if the client sends none, we make one.
 fn upgrade(method: &mut Method, headers: &mut HeaderMap) {
     *method = Method::GET;
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

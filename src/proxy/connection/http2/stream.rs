@@ -1,4 +1,5 @@
-//! One stream: a request through the stack, and its answer back, as far as the client wants it.
+//! One stream: passes its request through the stack and the answer back, until the client resets
+//! it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -32,7 +33,7 @@ use crate::proxy::tunnel::client_leg::Promised;
 use crate::session::record::{HeadFault, TransportEnd};
 use crate::transport::http2_stream::{Http2Stream, reset_cause};
 
-/// Headers that an answer of HTTP/2 must not have (RFC 9113 section 8.2.2).
+/// Headers that an HTTP/2 answer must not have (RFC 9113 section 8.2.2).
 const CONNECTION_SPECIFIC: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -60,7 +61,7 @@ pub(super) struct Exchange {
     respond: SendResponse<Bytes>,
 }
 
-/// The client, or its connection, has broken the stream off.
+/// The client, or the failure of its connection, has broken off the stream.
 struct Gone;
 
 impl Exchange {
@@ -90,7 +91,8 @@ impl Exchange {
         }
     }
 
-    /// The request as the stack knows it, and what its answer may open.
+    /// Returns the request in the form that the stack uses, and the tunnel that its answer may
+    /// open.
     fn prepare(&self, request: Request<RecvStream>) -> (Request<FromClient>, Option<Tunnel>) {
         let (mut head, recv) = request.into_parts();
         let limits = self.tap.config.limits();
@@ -140,7 +142,7 @@ impl Exchange {
         let answer = answering.poll(cx);
         let interim = &self.stream.state.interim;
         for head in interim.take() {
-            // A client that is gone is told of below.
+            // If the client is gone, the code below reports it.
             let _ = self.respond.send_informational(head);
         }
         interim.written();
@@ -154,7 +156,8 @@ impl Exchange {
         }
     }
 
-    /// Notes how the stream was broken off, before whoever works for it is dropped and looks.
+    /// Records how the stream was broken off, before the tasks that work for it are dropped and
+    /// read that.
     fn gone(&self, broken: &Result<Reason, h2::Error>) -> Gone {
         match broken {
             Ok(reason) => {
@@ -194,14 +197,14 @@ impl Exchange {
         adapt(&mut head, brought_key);
         if opens && let Some(Tunnel { promise, recv, .. }) = tunnel {
             let answer = Response::from_parts(head, ());
-            // Whoever waits for the tunnel learns from a dropped promise that there is none.
+            // The dropped promise shows the code that waits for the tunnel that there is none.
             if let Ok(send) = self.respond.send_response(answer, false) {
                 let carrier = Arc::clone(&self.carrier.state.sensed);
                 let _ = promise.send(Http2Stream::new(send, recv, carrier));
             }
             return;
         }
-        // Nobody asks for what would come in it any more.
+        // The request's body is not wanted any more.
         drop(tunnel);
         let bodiless = asks_head
             || matches!(
@@ -255,7 +258,7 @@ fn adapt(head: &mut response::Parts, brought_key: bool) {
     }
 }
 
-/// A body on its way into a stream, no faster than the client reads that.
+/// A body on its way into a stream, sent no faster than the client reads.
 struct Pipe {
     body: Body,
     send: SendStream<Bytes>,
@@ -273,10 +276,11 @@ impl Pipe {
                     match self.send.poll_capacity(cx) {
                         Poll::Ready(Some(Ok(_))) => {}
                         Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Err(error))),
-                        // It is reset, which the next look tells.
+                        // The stream was reset; the next poll reports it.
                         Poll::Ready(None) => return Poll::Ready(Err(Ok(Reason::CANCEL))),
                         Poll::Pending => {
-                            // Pings it may answer: only its window tells that it reads.
+                            // A client may answer pings without reading: only its window shows that
+                            // it reads.
                             ready!(self.body.poll_unread(cx));
                             self.send.send_reset(Reason::CANCEL);
                             return Poll::Ready(Ok(()));
@@ -307,7 +311,7 @@ impl Pipe {
                     }
                 },
                 Some(Err(_)) => {
-                    // The gateway's answer broke off, and the record says so.
+                    // The gateway's answer broke off, as the record already states.
                     self.send.send_reset(Reason::INTERNAL_ERROR);
                     return Poll::Ready(Ok(()));
                 }

@@ -23,7 +23,7 @@ use crate::proxy::tap::Tap;
 use crate::session::record::{DeniedFact, OriginDecision};
 
 layer! {
-    /// Notes the Origin and refuses what the policy does not let in.
+    /// Records the Origin and refuses requests that the policy denies.
 }
 
 impl<S> tower::Service<Request<FromClient>> for Service<S>
@@ -69,7 +69,7 @@ where
 
 fn rule(tap: &Tap, request: &Request<FromClient>) -> Ruling {
     let headers = request.headers();
-    // Only a request that reaches the gateway as it came from this machine is local there.
+    // The gateway treats a request as local only if it arrives there as it came from this machine.
     let local_client = request
         .extensions()
         .get::<Arc<Connection>>()
@@ -81,7 +81,7 @@ fn rule(tap: &Tap, request: &Request<FromClient>) -> Ruling {
     tap.origins.decide(headers, upgrade, local_client)
 }
 
-/// Refuses an upgrade in the configured way. `sent` is the Origin as it may be shown.
+/// Refuses an upgrade in the configured way. `sent` is the Origin, masked for display.
 fn deny(
     tap: &Arc<Tap>,
     session: &SessionHandle,

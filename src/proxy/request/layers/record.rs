@@ -1,4 +1,4 @@
-//! Opens a session's record with the request's head and notes what answered it.
+//! Opens a session's record with the request's head and records the answer.
 //!
 //! The record ends when its last handle is dropped: that of the answer's body, of the tunnel, or
 //! of the request's future when hyper drops it because the client is gone.
@@ -122,7 +122,7 @@ where
             note_answer(&session, &response);
             let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
                 && session.record().is_websocket();
-            // A kept connection serves other requests: how it ends does not belong to this one.
+            // A connection that is kept serves other requests: its end is not part of this session.
             let closes = list_has_token(headers::values(response.headers(), &CONNECTION), "close");
             if refused && closes {
                 session.part_with(&connection.state);
@@ -133,8 +133,8 @@ where
     }
 }
 
-/// Writes the record of a request whose client was gone before it was served: hyper drops such a
-/// request unseen when it finds the end of the connection right behind its head.
+/// Writes the record of a request whose client left before it was served: hyper drops such a
+/// request without dispatching it when the end of the connection comes right after its head.
 pub(crate) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &CheckedHead) {
     let session = open(tap, connection, seen);
     if let Some(refusal) = &seen.checked.refusal {
@@ -194,7 +194,8 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &CheckedHead) -> SessionH
     session
 }
 
-/// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
+/// Warns of secrets in URLs, once per client: they end up in histories and in the logs of every
+/// hop.
 fn warn_of_url_tokens(
     tap: &Tap,
     connection: &Connection,
@@ -219,7 +220,7 @@ fn warn_of_url_tokens(
         tracing::warn!(
             %client, place,
             "a credential came in a URL, where histories and logs of every hop keep it{ignored}; \
-             let the client send it inside the WebSocket or in a header, and replace it"
+             have the client send it inside the WebSocket or in a header, and replace it"
         );
     }
 }
@@ -230,8 +231,8 @@ fn note_answer(session: &SessionHandle, response: &Response<Body>) {
     session.record().answer_began(status.as_u16(), upgraded);
 }
 
-/// hyper serves a request whose head the gate has not checked: a bug of ours. Nothing of it may reach
-/// the gateway.
+/// Answers a request that hyper dispatched although the gate has not checked its head: a bug of
+/// ours. No part of it may reach the gateway.
 fn unchecked(tap: &Tap, connection: &Arc<Connection>) -> Response<Body> {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let session = tap.open_record(connection, clock::anchor());

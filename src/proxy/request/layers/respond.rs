@@ -23,11 +23,11 @@ use crate::session::record::{DeniedFact, DeniedKey, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// Names the session in answers of our own and in the 101.
+/// Carries the session's id in answers of our own and in the 101.
 pub(crate) const SESSION_HEADER: HeaderName = HeaderName::from_static("x-wstap-session");
 
 layer! {
-    /// Answers where the inner service failed.
+    /// Answers a request for which the inner service failed.
 }
 
 impl<S> tower::Service<Request<FromClient>> for Service<S>
@@ -77,13 +77,14 @@ fn respond(tap: &Tap, session: Option<&SessionHandle>, failure: &Failure) -> Res
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
-    // The text can quote what a client sent; no browser may take it for anything but text.
+    // The text can quote what a client sent; no browser may treat it as anything but text.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // After a failure nothing that follows on this connection can be trusted.
+    // After a failure, later bytes on this connection cannot be trusted.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     proxy_status(headers, answer.proxy_error);
     if answer.status == StatusCode::UPGRADE_REQUIRED {
-        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what is wanted instead.
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: the protocol or version to use
+        // instead.
         headers.insert(CONNECTION, HeaderValue::from_static("close, Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -103,7 +104,7 @@ pub(crate) fn proxy_status(headers: &mut HeaderMap, error: &str) {
     }
 }
 
-/// Notes what is wrong with a head.
+/// Records what is wrong with a head.
 pub(crate) fn refused_head(record: &mut Recorder, refusal: &Refusal, now: std::time::Instant) {
     let detail = refusal.detail.clone();
     let key = match refusal.fault {
@@ -154,7 +155,7 @@ fn note(
         Failure::Draining => record.drained(now),
         Failure::Head(refusal) => refused_head(&mut record, refusal, now),
         Failure::Internal(what) => record.faulted(what.clone(), now),
-        // Recorded where it was found.
+        // Already recorded where the failure was found.
         Failure::GatewayTimeout
         | Failure::CutBody
         | Failure::SlowBody

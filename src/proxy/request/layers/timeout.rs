@@ -16,7 +16,8 @@ use crate::proxy::request::progress::Progress;
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
 
 layer! {
-    /// `timeouts.upgrade` for an upgrade; a plain request may be idle for as long as a tunnel.
+    /// Applies `timeouts.upgrade` to an upgrade; a plain request may be idle for as long as a
+    /// tunnel.
 }
 
 impl<S> tower::Service<Request<FromClient>> for Service<S>
@@ -52,7 +53,7 @@ where
                 if let Ok(result) = timeout_at(deadline.into(), &mut inner).await {
                     return result;
                 }
-                // A body that is under way is not idle; an upgrade has none.
+                // A request whose body is moving is not idle; an upgrade has no body.
                 let last = progress.last();
                 if websocket || last == since {
                     break;

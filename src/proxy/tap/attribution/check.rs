@@ -1,8 +1,8 @@
-//! Asks the gateway whether it accepts our attribution headers.
+//! Checks whether the gateway accepts our attribution headers.
 //!
 //! `admission::forwarded::acceptance` decides when; this file has the clock, the socket and the
-//! warnings. The check does not run where no request is ever overwritten, because its answer would
-//! change nothing and a gateway logs such a request as suspicious.
+//! warnings. The check does not run where attribution headers are never overwritten, because its
+//! answer would change nothing and a gateway logs such a request as suspicious.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -24,27 +24,27 @@ use crate::session::record::gateway::Acceptance;
 use crate::transport::stream::Stream;
 use crate::verdict::trust::{trust_line, trust_line_of_any_version};
 
-/// How much of an answer is looked at.
+/// Maximum number of bytes of an answer that are inspected.
 const LOOK: usize = 2048;
 
-/// For the answer, once connected.
+/// Time limit for the answer once connected.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// What one check found.
+/// The result of one check.
 struct Found {
     outcome: Outcome,
     facts: DialFacts,
     forwarded_to_loopback: bool,
 }
 
-/// Begins to ask, where anybody should.
+/// Starts the checks, if the configuration needs them.
 pub(in crate::proxy::tap) fn begin(tap: &Arc<Tap>) {
     if tap.attribution.acceptance() != Acceptance::NotChecked {
         tap.tasks.spawn(run(Arc::clone(tap)));
     }
 }
 
-/// Asks when it is time to, until the drain or until nobody wants to know.
+/// Runs each check when it is due, until the drain or until this tap is retired.
 async fn run(tap: Arc<Tap>) {
     let (drain, retired) = (tap.drain.token(), &tap.attribution.retired);
     tokio::select! {
@@ -79,7 +79,7 @@ async fn ask_in_time(tap: &Tap) {
         let changed = known.plan.checked(outcome, Instant::now());
         if let Some(found) = &answer {
             known.our_ip = found.facts.our_ip();
-            // Without an outcome nothing was learned.
+            // Without an outcome the check has learned nothing.
             if outcome != Outcome::NoAnswer {
                 known.forwarded_to_loopback = found.forwarded_to_loopback;
             }
@@ -91,20 +91,21 @@ async fn ask_in_time(tap: &Tap) {
     }
 }
 
-/// Who a request of a check says that its client is.
+/// The client that a check's request names.
 #[derive(Clone, Copy, Debug)]
 enum Says {
-    /// [`CHECK_CLIENT`], as we write clients down.
+    /// [`CHECK_CLIENT`], in the headers that we write for clients.
     Client,
     /// [`NOBODY`].
     Nobody,
-    /// Nothing: without attribution headers.
+    /// None: no attribution headers.
     Nothing,
 }
 
-/// One check; `None` without an answer. A gateway that answers is asked again, by a request that names
-/// nobody: only one that refuses that checks at all. Where a refusal would let requests go on without
-/// headers, it asks first what the gateway takes those for; without an answer to that nothing changes.
+/// Runs one check; `None` without an answer. If the gateway answers, a second request names no
+/// client: only a gateway that refuses it checks attribution at all. If a refusal means that
+/// requests go on without headers, a further request finds out how the gateway treats those;
+/// without an answer to it nothing changes.
 async fn check(tap: &Tap) -> Option<Found> {
     let dialect = tap.dialect().profile().attribution.as_ref()?;
     let (status, body, facts) = ask(tap, dialect, Says::Client).await?;
@@ -160,12 +161,12 @@ async fn exchange(stream: Stream, request: Request<Empty<Bytes>>) -> Option<(Sta
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
-        // The connection may end with the answer's last byte, which is still to be taken.
+        // The connection may end with the answer's last byte, which must still be read.
         _ = driver => exchange.await,
     }
 }
 
-/// In the shape of a client's request with which this is done.
+/// Builds a check's request, in the shape of a client's request.
 fn request(host: &str, path: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, host.parse().ok()?);
@@ -218,7 +219,7 @@ fn log_change(tap: &Tap, was: Plan, found: &Found) {
             );
         }
         Outcome::Accepted if was.acceptance() == Acceptance::Refused || was.is_unproven() => {
-            tracing::warn!("the gateway believes now who we say a client is");
+            tracing::warn!("the gateway now believes who we say a client is");
         }
         Outcome::Unproven => {
             let local = if facts.is_local() {
@@ -229,9 +230,9 @@ fn log_change(tap: &Tap, was: Plan, found: &Found) {
             tracing::warn!(
                 "it is unknown whether the gateway believes who we say a client is: it answers \
                  requests that name a client and requests that name nobody alike, as OpenClaw before \
-                 2026.8 does, which ignores the headers of a proxy that it does not trust, without a \
-                 word; where it does, its limits and lock-outs hit all clients together; {} (the bare \
-                 address: 2026.1 knows no networks such as /32{local})",
+                 2026.8 does, which silently ignores the headers of a proxy that it does not \
+                 trust; if it does so, its limits and lock-outs hit all clients together; {} (the \
+                 bare address: 2026.1 knows no networks such as /32{local})",
                 trust_line_of_any_version(facts.our_ip())
             );
         }

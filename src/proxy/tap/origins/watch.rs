@@ -1,21 +1,21 @@
-//! Whether the gateway's file has changed, one look at a time.
+//! Watches the gateway's file for changes, one check at a time.
 //!
-//! Looking at the path instead of holding the file open follows editors that write a new file and
-//! rename it. A file that cannot be read is reported only if the next look finds the same, because
+//! Checking the path instead of holding the file open follows editors that write a new file and
+//! rename it. A file that cannot be read is reported only if the next check finds the same, because
 //! it may be half written.
 
 use crate::config::{GatewayFile, Stamp};
 
-/// What a look has found.
+/// The result of a check.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// It was read again.
+    /// The file was read again.
     Read(Box<GatewayFile>),
-    /// It cannot be read or understood any more; told once until it can.
+    /// The file can no longer be read or parsed; reported once until it can.
     Broken(String),
 }
 
-/// What the last looks have found.
+/// The state from earlier checks.
 #[derive(Debug)]
 pub(super) struct Watch {
     seen: Option<Stamp>,
@@ -29,7 +29,7 @@ struct Trouble {
 }
 
 impl Watch {
-    /// Begins with a file that was read.
+    /// Starts with a file that was read.
     pub(super) fn new(file: &GatewayFile) -> Self {
         Self {
             seen: file.stamp(),
@@ -37,7 +37,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the path of `file`, the last one that could be read.
+    /// Checks the path of `file`, which is the last version that could be read.
     pub(super) fn look(&mut self, file: &GatewayFile) -> Option<Change> {
         let stamp = file.stamp_now();
         if stamp == self.seen {
@@ -91,7 +91,7 @@ mod tests {
         let mut watch = Watch::new(&file);
         assert!(watch.look(&file).is_none(), "nothing has changed");
 
-        // In the middle of writing, and then whole.
+        // Half written, and then complete.
         fs::write(&path, "{ gateway: {").unwrap();
         assert!(watch.look(&file).is_none(), "it may not be finished");
         fs::write(&path, list("https://longer.example")).unwrap();
@@ -101,7 +101,7 @@ mod tests {
         }
         assert_eq!(file.list().live()[0].as_str(), "https://longer.example");
 
-        // Broken for good, then gone: one change of state, told once.
+        // Broken permanently, then gone: one change of state, reported once.
         fs::write(&path, "{").unwrap();
         assert!(watch.look(&file).is_none());
         assert!(matches!(watch.look(&file), Some(Change::Broken(_))));

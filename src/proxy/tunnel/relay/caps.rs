@@ -1,4 +1,4 @@
-//! Ends a session at a frame that would exceed a cap: the bytes before the frame pass.
+//! Ends a session at a frame that would exceed a cap. The bytes before the frame pass.
 
 use std::task::Context;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::transport::wire::end::WriteEnd;
 use crate::ws::CloseCode;
 
 impl Relay {
-    /// Of `bytes`, which `direction` brought, only the front may pass.
+    /// A cap was met: of `bytes`, read in `direction`, only the front may pass.
     pub(super) fn cap_met(
         &mut self,
         direction: Direction,
@@ -33,7 +33,7 @@ impl Relay {
         if !front.is_empty() {
             let mut passed = false;
             if let Some(sink) = sink.as_mut().filter(|_| !half.sink_gone) {
-                // Where this fails, or not all of it can be written, no Close can follow it.
+                // If this fails, or not all of it can be written, no Close can follow it.
                 match sink.write(cx, front) {
                     Ok(()) => passed = sink.is_flushed(),
                     Err(WriteEnd(_, cause)) if cause.is_bug() => return self.faulted(&cause),
@@ -43,19 +43,19 @@ impl Relay {
             self.observed(direction, front, passed, now);
         }
         self.note_tcp();
-        // The clock anew: what decides must not seem to have come with what came before it.
+        // Read the clock again: the decisive event must not share a time with the bytes before it.
         let at = Instant::now();
         tracing::debug!(key = ?over.key, direction = ?direction, "session cap reached");
         self.session.record().cap_met(over, direction, at);
         let any = self.send_closes(cx, CloseCode::TOO_BIG, &reason(&over), at);
-        // From here on bytes are read and counted and go nowhere.
+        // From here on bytes are read and counted, but not passed on.
         self.closing_ourselves = true;
         self.observed(direction, rest, false, now);
         if any { Turn::Moved } else { Turn::Broken }
     }
 }
 
-/// For both ends.
+/// The Close reason for both ends.
 fn reason(over: &Over) -> String {
     let Over {
         limit, observed, ..

@@ -1,4 +1,4 @@
-//! How a tunnel ends other than in order: a leg breaks, a timer fires, the tap shuts down.
+//! Endings of a tunnel that are not in order: a leg breaks, a timer fires, the tap shuts down.
 
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl Relay {
         }
     }
 
-    /// After a Close of ours nothing is left to wait for once both ends have answered it.
+    /// Ends the tunnel once both ends have answered a Close of ours.
     pub(super) fn finish_own_close(&mut self, now: Instant) {
         if !self.closing_ourselves {
             return;
@@ -42,8 +42,8 @@ impl Relay {
         }
     }
 
-    /// The sink of `direction` cannot be written to: its far end has reset the connection. What
-    /// it had sent before may still be there to read.
+    /// The sink of `direction` cannot be written to: its far end has reset the connection. Bytes
+    /// that it had sent before that may still be readable.
     pub(super) fn sink_gone(
         &mut self,
         direction: Direction,
@@ -62,7 +62,7 @@ impl Relay {
             return self.faulted(&cause);
         }
         if back.ended {
-            // It had sent its FIN, and now refuses what the other end still sends.
+            // It had sent its FIN, and now refuses the bytes that the other end still sends.
             if end == TransportEnd::Rst {
                 self.session
                     .record()
@@ -78,7 +78,7 @@ impl Relay {
         );
         self.note_tcp();
         let at = *self.broke_at.get_or_insert_with(Instant::now);
-        // Recorded as the leg's ending only if reading finds no other.
+        // Recorded as the leg's ending only if reading finds no other ending.
         let leg = direction.to();
         if !self.read_what_is_left(leg, scratch, at) {
             self.session.record().leg_ended(leg, end, Some(cause), at);
@@ -86,8 +86,8 @@ impl Relay {
         Turn::Broken
     }
 
-    /// Reads, without waiting, what a leg had sent before it broke, as evidence. Returns whether
-    /// this recorded how the leg ended.
+    /// Reads, without waiting, the bytes that a leg had sent before it broke, as evidence. Returns
+    /// whether this recorded how the leg ended.
     pub(super) fn read_what_is_left(
         &mut self,
         leg: Leg,
@@ -112,7 +112,7 @@ impl Relay {
         false
     }
 
-    /// One read of a direction whose bytes are passed on if that is possible at once.
+    /// Reads one direction once; the bytes are passed on if that is possible without waiting.
     pub(super) fn read_on(
         &mut self,
         direction: Direction,
@@ -158,7 +158,7 @@ impl Relay {
         }
     }
 
-    /// Asks the kernel about legs that are not read because the other one does not take more.
+    /// Asks the kernel about legs that are not read because the other leg takes no more bytes.
     pub(super) fn a_blocked_leg_broke(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         for leg in [Leg::Client, Leg::Gateway] {
@@ -186,7 +186,7 @@ impl Relay {
         false
     }
 
-    /// One leg broke: the other learns it the same way, by a reset.
+    /// Ends the tunnel after one leg broke: the other leg gets a reset too.
     pub(super) fn break_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) {
         self.note_refusals();
         for leg in [Leg::Gateway, Leg::Client] {
@@ -198,7 +198,7 @@ impl Relay {
                 Leg::Client => &mut self.client,
                 Leg::Gateway => &mut self.gateway,
             };
-            // A Close that the broken leg had sent before goes out ahead of the reset if it can.
+            // A Close that the broken leg had already sent goes out before the reset, if possible.
             if let Some(wire) = wire
                 && !wire.is_flushed()
             {
@@ -244,7 +244,7 @@ impl Relay {
                 self.close_ourselves(cx, "wstap: shutting down", now)
             }
             _ => {
-                // Nobody is left to wait for: half-closed or closing for too long.
+                // Half-closed or closing for too long: do not wait any longer.
                 if !self.closing_ourselves {
                     self.session.record().timer_fired(key, limit, observed, now);
                 }
@@ -254,7 +254,7 @@ impl Relay {
         }
     }
 
-    /// Goes away with a Close of our own where that is legal; where it is not, by an abort.
+    /// Ends the session with a Close of our own where that is legal, and otherwise with an abort.
     pub(super) fn close_ourselves(
         &mut self,
         cx: &mut Context<'_>,
@@ -268,8 +268,8 @@ impl Relay {
         Poll::Ready(())
     }
 
-    /// Sends both ends a Close of our own. A leg where none is legal is aborted; `false`, and
-    /// nothing done, where that is so on both.
+    /// Sends both ends a Close of our own. A leg where a Close is not legal is aborted. If it is
+    /// legal on neither leg, does nothing and returns `false`.
     pub(super) fn send_closes(
         &mut self,
         cx: &mut Context<'_>,
@@ -291,7 +291,7 @@ impl Relay {
                 Leg::Gateway => (&self.to_gateway, &mut self.gateway, Masking::Masked),
             };
             if half.observer.stats().close().is_some() || half.passed_on {
-                // It has already been sent a Close or an end: nothing to add.
+                // A Close or an end was already sent to it: nothing to add.
                 any = true;
                 continue;
             }
@@ -327,7 +327,7 @@ impl Relay {
         }
         self.closing_ourselves = true;
         self.timers.close_seen(now);
-        // A Close that an end had sent before ours is the answer that is waited for.
+        // If an end had sent a Close before ours, that counts as its answer.
         self.finish_own_close(now);
         true
     }
@@ -354,7 +354,7 @@ impl Relay {
             self.session.record().leg_ended_by_tap(leg, now);
         }
         self.note_tcp();
-        // In order as far as that goes without waiting: close_notify before FIN.
+        // An orderly end as far as it is possible without waiting: close_notify before FIN.
         let mut cx = Context::from_waker(Waker::noop());
         let mut bug = None;
         for (wire, notified) in [
@@ -410,8 +410,8 @@ impl Relay {
         }
     }
 
-    /// Asks the kernel about both legs, once: when the first thing happens that ends the session,
-    /// before what we do about it is under way as well.
+    /// Asks the kernel about both legs, once: at the first event that ends the session, before our
+    /// own reaction to it changes the answer.
     pub(super) fn note_tcp(&mut self) {
         if std::mem::replace(&mut self.tcp_noted, true) {
             return;

@@ -27,7 +27,7 @@ use crate::transport::tls::{self, ListenerTlsState, Server};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What carries a leg.
+/// The transport of a leg.
 #[derive(Clone, Copy, Debug)]
 enum Over {
     Tcp,
@@ -150,7 +150,7 @@ impl Tunnel {
     /// the tunnel was opened.
     async fn ends_as_a_fault(mut self, wrong: Impossible, what: &str) -> (Vec<u8>, Vec<u8>) {
         let (mut up, mut down) = (Vec::new(), Vec::new());
-        // It ends with a reset, which may overtake bytes.
+        // The tunnel ends with a reset, which may overtake bytes.
         let (ended, _, _) = tokio::join!(
             timeout(SOON, self.relay.unwrap()),
             timeout(SOON, self.gateway.read_to_end(&mut up)),
@@ -277,7 +277,7 @@ async fn what_waits_for_a_slow_gateway_is_not_written_from_a_wrong_place() {
     }
 }
 
-/// Its waker would not wake the task that reads.
+/// The leg's waker would not wake the task that reads.
 #[tokio::test]
 async fn a_leg_that_another_task_reads_ends_as_a_fault() {
     let (relay, mut tunnel) = Tunnel::prepare(Over::Tcp, Over::Tcp, &Caps::default()).await;

@@ -1,4 +1,4 @@
-//! Records what was seen in a tunnel when its relay is dropped, however it ended.
+//! Records the facts about a tunnel when its relay is dropped, however it ended.
 
 use std::time::Instant;
 
@@ -74,7 +74,7 @@ impl Drop for Relay {
         }
         record.said_credentials(credentials);
         for leg in [Leg::Client, Leg::Gateway] {
-            // Ended by neither side nor by a rule of ours: the process is going down.
+            // Ended neither by one of the sides nor by a rule of ours: the process is exiting.
             record.leg_ended_by_tap(leg, now);
         }
     }

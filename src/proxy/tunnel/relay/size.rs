@@ -1,5 +1,5 @@
-//! Bounds on the memory of an idle tunnel, set to its current size. Raising one raises the memory
-//! of every open session, so give the reason. docs/design/relay.md has the sum.
+//! Bounds on the memory of an idle tunnel, set to its current size. Raising a bound raises the
+//! memory of every open session, so give the reason. docs/design/relay.md has the sum.
 
 use crate::proxy::tunnel::relay::*;
 
@@ -21,7 +21,7 @@ fn the_relay_grows_by_nobodys_oversight() {
     );
 }
 
-/// The relay stands in its future once: as an `async fn` that takes `self` it would twice.
+/// The future contains the relay once; an `async fn` that takes `self` would contain it twice.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn the_relays_future_is_little_more_than_the_relay() {

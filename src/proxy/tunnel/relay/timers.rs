@@ -6,7 +6,7 @@ use crate::config::Timeouts;
 use crate::proxy::tap::drain::Plan;
 use crate::session::record::TimerKey;
 
-/// How often a leg that is not read, because the other one is blocked, is asked whether it broke.
+/// How often a leg that is not read, because the other one is blocked, is checked for a break.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// A timer that fired.
@@ -26,11 +26,11 @@ pub(super) struct Timers {
     close_seen: Option<Instant>,
     drain: Option<Draining>,
     watch: Option<Instant>,
-    /// Something was noted that may be due before what was due next.
+    /// A deadline was set that may be earlier than the one that was next.
     sooner: bool,
 }
 
-/// Of the timeouts, what concerns a tunnel.
+/// The timeouts that concern a tunnel.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     idle: Duration,
@@ -66,35 +66,35 @@ impl Timers {
         }
     }
 
-    /// Whether [`Timers::next`] may be earlier than when this was last asked. Bytes that move only
-    /// put it off, so that most wake-ups have nothing to compare.
+    /// Returns whether [`Timers::next`] may be earlier than at the last call. Bytes that move only
+    /// postpone it, so that most wake-ups have nothing to compare.
     pub(super) fn take_sooner(&mut self) -> bool {
         std::mem::take(&mut self.sooner)
     }
 
-    /// Bytes moved, in either direction.
+    /// Records that bytes moved, in either direction.
     pub(super) fn active(&mut self, now: Instant) {
         self.last_active = now;
     }
 
-    /// One leg has ended its side.
+    /// Records that one leg has ended its side.
     pub(super) fn half_closed(&mut self, now: Instant) {
         self.half_closed.get_or_insert(now);
         self.sooner = true;
     }
 
-    /// A Close frame was seen, or sent by us.
+    /// Records that a Close frame was seen, or sent by us.
     pub(super) fn close_seen(&mut self, now: Instant) {
         self.close_seen.get_or_insert(now);
         self.sooner = true;
     }
 
-    /// A Close frame has been seen or sent: what is left is to wait for its answer.
+    /// Whether a Close frame has been seen or sent, so that only its answer is awaited.
     pub(super) fn is_closing(&self) -> bool {
         self.close_seen.is_some()
     }
 
-    /// A leg is blocked (or no longer is): the other one is to be watched.
+    /// Records whether a leg is blocked; while it is, the other one must be watched.
     pub(super) fn blocked(&mut self, blocked: bool, now: Instant) {
         if blocked {
             self.watch.get_or_insert(now + WATCH);
@@ -104,7 +104,7 @@ impl Timers {
         }
     }
 
-    /// Whether it is time to look at legs that are not read; sets the next time.
+    /// Returns whether it is time to look at legs that are not read, and sets the next time.
     pub(super) fn watch_is_due(&mut self, now: Instant) -> bool {
         let due = self.watch.is_some_and(|at| at <= now);
         if due {
@@ -113,7 +113,8 @@ impl Timers {
         due
     }
 
-    /// The tap shuts down; `spread` (0 to 1) is this session's place in the queue of closes.
+    /// Starts the timers of a shutdown; `spread` (0 to 1) is this session's place in the queue of
+    /// closes.
     pub(super) fn drain(&mut self, plan: Plan, spread: f64) {
         self.sooner = true;
         self.drain = Some(Draining {

@@ -80,8 +80,8 @@ pub enum Endpoint {
     NodeDesktop,
     /// `/node-portal/attach`.
     NodePortal,
-    /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway did not
-    /// begin with its challenge and the client did not begin with connect.
+    /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway began
+    /// with something other than its challenge and the client had not begun with connect.
     Plugin,
     /// `/__openclaw__/ws` of gateways before 2026.4, which announce there that a canvas changed:
     /// neither side sends anything until then. On this path later gateways send a challenge, and

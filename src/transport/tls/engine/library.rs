@@ -19,7 +19,7 @@ use crate::transport::impossible::{Impossible, slice, slice_mut};
 /// The library's connection, and how many of the kept bytes it has already processed.
 pub(super) struct Library {
     conn: UnbufferedServerConnection,
-    /// Bytes of whole records that the library has processed, but must be shown again.
+    /// Bytes of whole records that the library has processed, but must see again.
     looked_at: usize,
 }
 
@@ -43,9 +43,9 @@ impl Library {
         self.conn
     }
 
-    /// Returns how many bytes of `input` were taken. During the handshake the library is shown one more record at a
-    /// time, and none after the last one of a TLS 1.3 handshake: it cannot give back a record that it has processed,
-    /// and a new key that it was about to announce would be lost.
+    /// Returns how many bytes of `input` were taken. During the handshake the library gets one more
+    /// record at a time, and none after the last one of a TLS 1.3 handshake: it cannot give back a
+    /// record that it has processed, and a new key that it was about to announce would be lost.
     pub(super) fn receive(
         &mut self,
         input: &mut [u8],
@@ -186,7 +186,8 @@ impl Library {
 
     /// Ends the connection with `error`, after writing the alert for it.
     pub(super) fn fail(&mut self, error: Error, out: &mut Out) -> End {
-        // While the library has something to send it does not look at its input, and nothing is left for it.
+        // While the library has something to send, it does not look at its input, and no input is
+        // left for it.
         while self.conn.wants_write() {
             let UnbufferedStatus { state, .. } = self.conn.process_tls_records(&mut []);
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {

@@ -11,7 +11,7 @@ thread_local! {
     static OUT: Cell<Option<Box<Out>>> = const { Cell::new(None) };
 }
 
-/// Records to send. The buffer grows as needed and is kept, one for each thread.
+/// Records to send. The buffer grows as needed and is kept; each thread has one.
 #[derive(Debug, Default)]
 pub struct Out {
     bytes: Vec<u8>,
@@ -61,12 +61,12 @@ impl Out {
         slice_mut(&mut self.bytes, self.filled.., Impossible::Records)
     }
 
-    /// Makes [`Out::room`] this long.
+    /// Sets the length of [`Out::room`].
     pub(super) fn make_room(&mut self, count: usize) {
         self.bytes.resize(self.filled + count, 0);
     }
 
-    /// The first `count` bytes of [`Out::room`] are records now.
+    /// Marks the first `count` bytes of [`Out::room`] as records.
     pub(super) fn fill(&mut self, count: usize) -> Result<(), Impossible> {
         let most = self.bytes.len().saturating_sub(self.filled);
         self.filled += at_most(count, most, Impossible::Records)?;

@@ -25,16 +25,16 @@ use crate::crypto::aead::{
 };
 use crate::transport::impossible::{Impossible, slice, slice_mut};
 
-/// Type, version and length.
+/// Length of a record header: type, version and length.
 const HEADER: usize = 5;
 
 /// Length of the tag, the same for all three ciphers.
 const TAG: usize = 16;
 
-/// Most plaintext in one record.
+/// Maximum number of plaintext bytes in one record.
 const PLAIN: usize = 16 * 1024;
 
-/// Most bytes by which a protected record is longer than its plaintext.
+/// Maximum number of bytes by which a protected record is longer than its plaintext.
 const EXPANSION: usize = 256;
 
 /// Maximum number of `KeyUpdate`s without data between them: each costs a key derivation.
@@ -57,13 +57,13 @@ pub(super) struct Records {
     keys: KernelConnection<ServerConnectionData>,
     opening: Protection,
     sealing: Protection,
-    /// Records that one key may seal.
+    /// Maximum number of records that one key may seal.
     limit: u64,
     /// The client has asked us to update our key; we do so before the next data.
     owes_update: bool,
     /// Bytes of an unfinished [`KEY_UPDATE`].
     begun: u8,
-    /// How many of each the client may still send.
+    /// How many of each kind the client may still send.
     updates: u8,
     warnings: u8,
     empty: u8,
@@ -187,7 +187,7 @@ impl Records {
         looked_at.err().map(|error| self.fail(error, out))
     }
 
-    /// An alert (RFC 8446 section 6).
+    /// Handles an alert (RFC 8446 section 6).
     fn heard(&mut self, level: u8, alert: AlertDescription, out: &mut Out) -> Option<End> {
         let received = Error::AlertReceived(alert);
         match level {
@@ -216,7 +216,7 @@ impl Records {
         }
     }
 
-    /// A record without content.
+    /// Handles a record without content.
     fn nothing(&mut self) -> Result<(), Error> {
         self.empty = self
             .empty
@@ -230,7 +230,7 @@ impl Records {
         let begun = std::mem::take(&mut self.begun);
         let missing = KEY_UPDATE.get(usize::from(begun)..).unwrap_or_default();
         if missing.starts_with(bytes) {
-            // Four at most.
+            // Four bytes at most.
             self.begun = begun + u8::try_from(bytes.len()).unwrap_or_default();
             return Ok(());
         }
@@ -352,7 +352,7 @@ impl Protection {
         })
     }
 
-    /// Never the same twice under one key: nothing else changes `next`.
+    /// Returns each nonce only once per key: nothing else changes `next`.
     fn nonce(&mut self) -> aead::Nonce {
         const { assert!(NONCE_LEN == 12) };
         let nonce = Nonce::new(&self.iv, self.next);

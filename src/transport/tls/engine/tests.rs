@@ -45,7 +45,7 @@ impl Pair {
         pair
     }
 
-    /// With TLS 1.3, and the library's part in it over.
+    /// The `Records` of the engine; only with TLS 1.3, after the library's part.
     fn records(&mut self) -> &mut Records {
         match &mut self.engine.layer {
             Layer::Records(records) => records,
@@ -53,7 +53,7 @@ impl Pair {
         }
     }
 
-    /// The handshake, in pieces of so many bytes.
+    /// Does the handshake in pieces of `piece` bytes.
     fn shake(&mut self, piece: usize) {
         while self.client.is_handshaking() || self.engine.is_handshaking() {
             for bytes in self.unsent().chunks(piece) {
@@ -65,7 +65,7 @@ impl Pair {
         assert!(self.engine.kept().is_empty() && self.engine.kept.capacity() == 0);
     }
 
-    /// Until the client has only its last message left to send.
+    /// Does the handshake until the client has only its last message left to send.
     fn shake_but_the_last(&mut self) {
         while self.client.is_handshaking() {
             let bytes = self.unsent();
@@ -74,7 +74,7 @@ impl Pair {
         }
     }
 
-    /// As a stream begins.
+    /// Settles the engine, as a stream does at its start.
     fn settle(&mut self) {
         let spare = Self::begun(VERSIONS[0], |_| {}).engine;
         let engine = std::mem::replace(&mut self.engine, spare);
@@ -83,7 +83,7 @@ impl Pair {
         self.engine.receive_kept(plain, &mut self.out);
     }
 
-    /// What the client has to send.
+    /// The bytes that the client has to send.
     fn unsent(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
@@ -102,14 +102,14 @@ impl Pair {
         self.unsent()
     }
 
-    /// As a leg does it: behind what was kept.
+    /// Feeds bytes as a leg does: after the kept bytes.
     fn feed(&mut self, bytes: &[u8]) {
         let mut input = [self.engine.kept(), bytes].concat();
         let plain = |bytes: &[u8]| self.plain.extend_from_slice(bytes);
         self.engine.receive(&mut input, plain, &mut self.out);
     }
 
-    /// Hands the client what waits for it and returns what that says.
+    /// Hands the waiting records to the client and returns the plaintext that it reads.
     fn answer(&mut self) -> Result<Vec<u8>, Error> {
         let bytes = self.out.bytes().unwrap().to_vec();
         self.out.clear();
@@ -117,7 +117,7 @@ impl Pair {
         let mut plain = Vec::new();
         while !bytes.is_empty() && self.client.read_tls(&mut bytes).unwrap() > 0 {
             self.client.process_new_packets()?;
-            // At the end there is nothing more *for now*.
+            // The end means that there is nothing more *for now*.
             let _ = self.client.reader().read_to_end(&mut plain);
         }
         Ok(plain)
@@ -162,7 +162,7 @@ fn a_handshake_byte_by_byte() {
     }
 }
 
-/// What the client sends in one piece with its last message of the handshake.
+/// Data that the client sends in one piece with its last handshake message.
 #[test]
 fn much_can_come_right_behind_the_handshake() {
     for version in VERSIONS {
@@ -189,7 +189,7 @@ fn much_can_come_right_behind_the_handshake() {
     }
 }
 
-/// An end right behind the handshake is the library's to find, as it is with TLS 1.2, or ours.
+/// An end right after the handshake is found by the library, as with TLS 1.2, or by our code.
 #[test]
 fn an_end_can_come_right_behind_the_handshake() {
     for version in VERSIONS {
@@ -207,7 +207,7 @@ fn an_end_can_come_right_behind_the_handshake() {
     }
 }
 
-/// A record for every byte of the first message.
+/// One record for every byte of the first message.
 #[test]
 fn a_hello_in_many_records() {
     for version in VERSIONS {
@@ -222,7 +222,7 @@ fn a_hello_in_many_records() {
     }
 }
 
-/// The rest of a message that was begun is something else.
+/// A message that was begun continues with other bytes.
 #[test]
 fn a_hello_that_is_broken_off() {
     let mut pair = Pair::begun(VERSIONS[1], |_| {});
@@ -351,7 +351,7 @@ fn we_take_new_keys_before_one_has_sealed_too_much() {
     let before = pair.records().sealed();
     pair.records().limit_to(before + 2);
     for _ in 0..5 {
-        // Three records: the third is by a new key, with the message that says so before it.
+        // Three records: the third uses a new key, and the `KeyUpdate` comes before it.
         let long = vec![7; 40_000];
         assert_eq!(pair.says(&long), long);
         assert!(pair.records().sealed() <= before + 2);
@@ -375,7 +375,8 @@ fn long_writes_are_several_records() {
     }
 }
 
-/// Each makes a key, and one of ours; with nothing between there is no use in that.
+/// Each makes a new client key and requests one of ours, which is useless without data between
+/// them.
 #[test]
 fn key_updates_without_data_are_few_and_are_answered_once() {
     let mut pair = Pair::new(VERSIONS[1]);
@@ -417,7 +418,7 @@ fn key_updates_without_data_are_few_and_are_answered_once() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However the bytes come, the plaintext is the same, and so is the end.
+    /// The plaintext and the end are the same however the bytes are chunked.
     #[test]
     fn any_chunking_gives_the_same_plaintext(
         messages in proptest::collection::vec((0usize..40_000, any::<bool>()), 0..8),
@@ -456,7 +457,7 @@ proptest! {
     }
 }
 
-/// Every idle session over TLS has one.
+/// Every idle TLS session holds an engine, so its size is bounded.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn an_engine_grows_by_nobodys_oversight() {

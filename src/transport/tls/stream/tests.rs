@@ -130,7 +130,7 @@ async fn a_fin_is_no_end() {
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
 }
 
-/// The relay gets it with the socket.
+/// The relay gets this plaintext with the socket.
 #[tokio::test]
 async fn plaintext_for_which_there_is_no_room_waits() {
     let (mut stream, mut client) = pair(VERSIONS[1]).await;
@@ -166,14 +166,15 @@ async fn tickets_come_with_whatever_is_said_first() {
     }
 }
 
-/// The relay gets them, too.
+/// The relay gets the tickets, too.
 #[tokio::test]
 async fn tickets_that_nothing_was_written_behind_are_handed_on() {
     let (stream, _client) = pair(VERSIONS[1]).await;
     assert!(!stream.into_parts().spill.is_empty());
 }
 
-/// The first record behind the handshake is broken: the client hears why, though it gets no answer.
+/// The first record after the handshake is broken: the client gets the alert, although it gets no
+/// answer.
 #[tokio::test]
 async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
     let server = Server::new();
@@ -229,7 +230,7 @@ async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
     assert_eq!(heard, Err(rustls::Error::AlertReceived(alert)));
 }
 
-/// A socket that claims more than it was given: the rest would be taken for written.
+/// A socket that reports more bytes than were written: the rest would count as written.
 #[tokio::test]
 async fn a_wrong_count_of_written_bytes_is_an_error() {
     use crate::transport::impossible::test_only;
@@ -239,7 +240,7 @@ async fn a_wrong_count_of_written_bytes_is_an_error() {
     let error = stream.write_all(b"lost").await.unwrap_err();
     assert_eq!(Impossible::of(&error), Some(Impossible::Written));
 
-    // The same of records that had to wait.
+    // The same with records that had to wait.
     let (mut stream, mut client) = pair(VERSIONS[1]).await;
     let data = long();
     let written = async {

@@ -1,5 +1,6 @@
-//! A loom model: in no order of events between the task, the reactor and the far end, with up to two preemptions, is a
-//! wake-up lost. loom reports a deadlock when the task waits and nobody is left to wake it.
+//! A loom model: no wake-up is lost in any order of events between the task, the reactor and the
+//! far end, with up to two preemptions. loom reports a deadlock if the task waits and nothing is
+//! left to wake it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -33,7 +34,8 @@ impl Wake for Task {
     }
 }
 
-/// A socket at tokio's reactor, reduced to one reader: `ScheduledIo` of `runtime/io/scheduled_io.rs`.
+/// A socket registered with tokio's reactor, reduced to one reader: `ScheduledIo` of
+/// `runtime/io/scheduled_io.rs`.
 struct Socket {
     /// Bytes that the kernel has.
     bytes: AtomicUsize,
@@ -51,7 +53,7 @@ impl Socket {
         }
     }
 
-    /// The far end sends a byte: the kernel has it, and its event reaches the reactor.
+    /// Delivers a byte from the far end: the kernel has it, and its event reaches the reactor.
     fn comes(&self) {
         self.bytes.fetch_add(1, Ordering::AcqRel);
         let next = |readiness: usize| Some((readiness | 1) + 2);
@@ -107,7 +109,7 @@ impl Socket {
 /// The modelled operation: a read of `Socket` through a leg's `Waking`.
 type Ask = fn(&mut Waking<AtomicBool>, &mut Context<'_>, &Socket) -> Poll<()>;
 
-/// A task reads `BYTES`, which come one by one, while its other leg wakes it too.
+/// A task reads `BYTES` bytes, which come one by one, while its other leg wakes it too.
 fn every_byte_is_read(ask: Ask) {
     const BYTES: usize = 2;
     let mut model = loom::model::Builder::new();

@@ -1,4 +1,5 @@
-//! What whoever has the keys can put into records: it is refused by the right alert, and bounded.
+//! Records that only a client with the keys can make: bad ones get the right alert, and their
+//! number is bounded.
 
 use proptest::prelude::*;
 use rustls::crypto::cipher::{
@@ -10,7 +11,7 @@ use rustls::{
 
 use super::*;
 
-/// The keys of a client whose handshake is over.
+/// The keys of a client after its handshake.
 pub(super) struct Keys {
     encrypter: Box<dyn MessageEncrypter>,
     decrypter: Box<dyn MessageDecrypter>,
@@ -19,7 +20,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// It has `enable_secret_extraction`.
+    /// Takes the keys of `client`, which has `enable_secret_extraction`.
     pub(super) fn of(client: ClientConnection) -> Self {
         let suite = client.negotiated_cipher_suite().unwrap();
         let ExtractedSecrets { tx, rx } = client.dangerous_extract_secrets().unwrap();
@@ -50,7 +51,7 @@ impl Keys {
         record
     }
 
-    /// The alert that the bodies of records hold alone, if any.
+    /// The alert in these record bodies, which must hold nothing else; `None` without bodies.
     pub(super) fn alert(&mut self, bodies: &[Vec<u8>]) -> Option<(u8, AlertDescription)> {
         let [body] = bodies else {
             assert!(bodies.is_empty(), "{bodies:?}");
@@ -68,7 +69,7 @@ impl Keys {
     }
 }
 
-/// What a client that has the keys but not the manners can send.
+/// A client that has the keys and breaks the protocol.
 pub(super) struct Hostile {
     pub(super) pair: Pair,
     keys: Keys,
@@ -92,18 +93,19 @@ impl Hostile {
         self.pair.feed(&record);
     }
 
-    /// A record that the library would not make.
+    /// A padded record, which the library would not make.
     fn padded(&mut self, data: &[u8], zeros: usize) -> Vec<u8> {
         let mut payload = [data, &[23]].concat();
         payload.resize(payload.len() + zeros, 0);
-        // What stands last is what a record is by, so that the last zero is not given with it.
+        // The last byte of a record is passed as its content type, so it is not part of the
+        // payload.
         match payload.split_last() {
             Some((last, front)) => self.record((*last).into(), front),
             None => Vec::new(),
         }
     }
 
-    /// The alert that waits to be sent, alone.
+    /// The alert that waits to be sent; nothing else may wait.
     pub(super) fn alert(&mut self) -> Option<(u8, AlertDescription)> {
         let answers = self.pair.answers();
         self.keys.alert(&answers)
@@ -115,7 +117,7 @@ impl Hostile {
     }
 }
 
-/// Nothing but `KeyUpdate` may come, and nothing in the middle of it.
+/// No handshake message but `KeyUpdate` is allowed, and nothing in the middle of it.
 #[test]
 fn handshake_messages_that_are_refused() {
     let unexpected = AlertDescription::UnexpectedMessage;
@@ -151,7 +153,7 @@ fn handshake_messages_that_are_refused() {
     }
 }
 
-/// What the client says it fails of is answered by nothing.
+/// A fatal alert from the client gets no answer.
 #[test]
 fn a_fatal_alert_is_the_last_word() {
     let mut hostile = Hostile::new();
@@ -176,7 +178,7 @@ fn warnings_that_mean_nothing_are_few() {
     assert_eq!(*hostile.pair.failed(), many.into());
 }
 
-/// Reading goes on over them without coming to an end.
+/// A read skips such records and would not return.
 #[test]
 fn records_without_anything_are_few() {
     let mut hostile = Hostile::new();
@@ -194,7 +196,7 @@ fn records_without_anything_are_few() {
     assert_eq!(*hostile.pair.failed(), many.into());
 }
 
-/// By its header, before any more of it has come.
+/// Detected by its header, before the rest of the record comes.
 #[test]
 fn a_record_that_cannot_be_one() {
     for (header, alert) in [
@@ -224,7 +226,7 @@ fn a_record_that_cannot_be_one() {
     }
 }
 
-/// Padding, and data without any bytes (RFC 8446 section 5.4).
+/// Padding, and records without data (RFC 8446 section 5.4).
 #[test]
 fn padded_records() {
     let mut hostile = Hostile::new();
@@ -249,8 +251,8 @@ fn padded_records() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whoever has the keys can put anything into records: it ends or it goes on, and we can write
-    /// or are told that we cannot.
+    /// A client with the keys can put anything into records: the connection ends or goes on, and a
+    /// write succeeds or returns an error.
     #[test]
     fn no_order_of_records_makes_it_panic(
         records in proptest::collection::vec(
@@ -263,7 +265,7 @@ proptest! {
         let mut burst = Vec::new();
         for (kind, payload) in records {
             burst.extend(match kind {
-                // What stands in no envelope, too.
+                // An unprotected payload, too.
                 0 => payload,
                 1 => hostile.record(ContentType::Alert, &payload),
                 2 => hostile.record(ContentType::ApplicationData, &payload),

@@ -1,5 +1,5 @@
-//! Each `KeyUpdate` that is broken, and each message in its place, held against the library: the
-//! same alert, or none.
+//! Compares our answer to each broken `KeyUpdate`, and to each message in its place, with the
+//! library's: the same alert, or none.
 
 use rustls::{AlertDescription, ContentType, ServerConnection};
 
@@ -38,7 +38,7 @@ impl Library {
         Self { server, keys }
     }
 
-    /// The alert that these records get, and whether the connection goes on.
+    /// Returns the alert that these records get, and whether the connection goes on.
     fn hears(&mut self, records: &[(ContentType, &[u8])]) -> (Option<AlertDescription>, bool) {
         let mut goes_on = true;
         for (typ, payload) in records {
@@ -71,7 +71,7 @@ fn sent(server: &mut ServerConnection) -> Vec<u8> {
     bytes
 }
 
-/// What ours makes of them.
+/// The same for our own code.
 fn ours(records: &[(ContentType, &[u8])]) -> (Option<AlertDescription>, bool) {
     let mut hostile = Hostile::new();
     for (typ, payload) in records {
@@ -92,16 +92,16 @@ fn the_same_alert_as_the_library() {
     let unexpected = (Some(AlertDescription::UnexpectedMessage), false);
     let nothing = (None, true);
     for (records, expected) in [
-        // Without content, or with more than there is.
+        // Without content, or with a length beyond the end.
         (&[&[24u8, 0, 0, 0] as &[u8]] as &[&[u8]], decode),
         (&[&[24, 0, 0, 2, 0, 0]], decode),
         (&[&[24, 0, 1, 0], &[0; 256]], decode),
         (&[&[24, 0, 0, 0, 24, 0, 0, 1, 0]], decode),
         (&[&[24, 0, 0, 2, 0, 0, 24]], decode),
-        // A request that there is not.
+        // An undefined value of `request_update`.
         (&[&[24, 0, 0, 1, 2]], illegal),
         (&[&[24, 0, 0, 1, 255]], illegal),
-        // Cut, at each place.
+        // Cut at each position.
         (&[&[24]], nothing),
         (&[&[24], &[0, 0, 1, 0]], nothing),
         (&[&[24, 0], &[0, 1, 0]], nothing),
@@ -113,15 +113,15 @@ fn the_same_alert_as_the_library() {
         (&[&[24, 0], &[0, 0]], decode),
         (&[&[24, 0], &[0, 2, 0, 0]], decode),
         (&[&[24, 0, 0], &[1, 0, 24]], unexpected),
-        // Two in one record, the second whole or begun.
+        // Two in one record, the second complete or begun.
         (&[&[24, 0, 0, 1, 0, 24, 0, 0, 1, 0]], unexpected),
         (&[&[24, 0, 0, 1, 1, 24, 0, 0, 1, 1]], unexpected),
         (&[&[24, 0, 0, 1, 2, 24, 0, 0, 1, 0]], unexpected),
         (&[&[24, 0, 0, 1, 0, 24]], unexpected),
         (&[&[24, 0, 0, 1, 0, 20, 0, 0, 0]], unexpected),
-        // Nothing at all.
+        // No bytes at all.
         (&[&[]], nothing),
-        // Other messages: HelloRequest, EndOfEarlyData, Finished, one that nobody knows.
+        // Other messages: HelloRequest, EndOfEarlyData, Finished, an undefined one.
         (&[&[0, 0, 0, 0]], unexpected),
         (&[&[5, 0, 0, 0]], unexpected),
         (&[&[20, 0, 0, 3, 1, 2, 3]], unexpected),
@@ -133,8 +133,8 @@ fn the_same_alert_as_the_library() {
     }
 }
 
-/// Here the library ends the connection without an alert. Ours says why: something in the middle of
-/// a message (RFC 8446 section 5.1), and messages of more than 64 KiB.
+/// In these cases the library ends the connection without an alert, and our code sends one: another
+/// record type in the middle of a message (RFC 8446 section 5.1), and messages of more than 64 KiB.
 #[test]
 fn an_alert_where_the_library_has_none() {
     let decode = AlertDescription::DecodeError;
