@@ -192,17 +192,9 @@ impl Guard {
         let asked = Instant::now();
         let tables = self.holder.arm(&self.plan, LASTS).await?;
         let mut progress = self.progress.lock();
-        // During a pause it is meant to expire.
-        let was_attached = progress.state == State::Attached;
+        report_gap(&progress);
         progress.state = State::Attached;
-        let before = progress.renewed.replace(asked);
-        let gap = before.and_then(|before| before.elapsed().checked_sub(LASTS));
-        if let Some(gap) = gap.filter(|_| was_attached) {
-            tracing::warn!(
-                gap_ms = gap.as_millis(),
-                "the redirect was renewed late: new connections may have gone straight to the gateway meanwhile"
-            );
-        }
+        progress.renewed = Some(asked);
         if tables != self.tables {
             self.routes.leave_marks_alone();
             let change = Change {
@@ -232,12 +224,26 @@ impl Guard {
         }
         let state = State::Paused(pause);
         if progress.state != state {
+            report_gap(&progress);
             tracing::warn!(
                 ?state,
                 "new connections go straight to the gateway until this is over"
             );
             progress.state = state;
         }
+    }
+}
+
+/// Reports a redirect that expired before its renewal, or before a pause began. During a pause it is meant to expire.
+fn report_gap(progress: &Progress) {
+    let gap = progress
+        .renewed
+        .and_then(|at| at.elapsed().checked_sub(LASTS));
+    if let (State::Attached, Some(gap)) = (&progress.state, gap) {
+        tracing::warn!(
+            gap_ms = gap.as_millis(),
+            "the redirect was renewed late: new connections may have gone straight to the gateway meanwhile"
+        );
     }
 }
 
