@@ -1,4 +1,4 @@
-//! Which client the gateway is told about.
+//! Decides which client the attribution headers name.
 //!
 //! From attribution headers and the peer's address the gateway decides which clients are local, and
 //! it trusts local clients more. So: **it must see every client with the locality that it would

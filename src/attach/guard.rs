@@ -181,7 +181,11 @@ impl Guard {
 
     /// Ends the redirect for new connections.
     pub(super) async fn leave(&mut self) {
-        self.progress.lock().state = State::Leaving;
+        {
+            let mut progress = self.progress.lock();
+            report_gap(&progress);
+            progress.state = State::Leaving;
+        }
         if let Err(error) = self.holder.disarm().await {
             tracing::warn!(%error, "failed to end the redirect; it ends by itself within 3 s");
         }
@@ -234,7 +238,7 @@ impl Guard {
     }
 }
 
-/// Reports a redirect that expired before its renewal, or before a pause began. During a pause it is meant to expire.
+/// Reports a redirect that expired before it was renewed, paused or ended. During a pause it is meant to expire.
 fn report_gap(progress: &Progress) {
     let gap = progress
         .renewed

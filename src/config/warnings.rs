@@ -64,14 +64,13 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     }
     let records = &config.records;
     let default = Records::default();
-    let rotates = records.rotate_bytes != default.rotate_bytes || records.keep != default.keep;
-    let rotates = rotates || records.mode != default.mode;
-    if records.path.is_none() && rotates {
+    let about_the_file = |records: &Records| (records.rotate_bytes, records.keep, records.mode);
+    if records.path.is_none() && about_the_file(records) != about_the_file(&default) {
         let message = "`rotate_bytes`, `keep` and `mode` have no effect without `path`";
         warnings.push(Warning::new("records", message));
     } else if records.mode.0 & 0o006 != 0 {
         let message = format!(
-            "`\"{}\"` lets every user of this host at the file; records contain addresses and paths",
+            "`\"{}\"` gives every user of this host access to the file; records contain addresses and paths",
             records.mode
         );
         warnings.push(Warning::new("records.mode", message));

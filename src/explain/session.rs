@@ -117,7 +117,10 @@ impl<'a> Story<'a> {
             && age < YOUNG_MS
         {
             let age = human_ms(age.into());
-            let _ = write!(text, ", started {age} before and knew no earlier sessions");
+            let _ = write!(
+                text,
+                ", started {age} before: knew only sessions since then"
+            );
         }
         writer.row("tap", NAME, &text);
         if let Some(gateway) = &record.gateway {

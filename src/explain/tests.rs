@@ -82,11 +82,11 @@ fn a_tap_that_has_just_started_says_so() {
         record.tap.started_at = Some(Moment(started));
         plain(&Story::new(&record).page(200))
     };
-    assert!(page(12_000).contains("started 12.0 s before and knew no earlier sessions"));
+    assert!(page(12_000).contains("started 12.0 s before: knew only sessions since then"));
     // Long ago, or before the clock was set back.
     for before in [300_000, -1] {
         assert!(
-            !page(before).contains("knew no earlier sessions"),
+            !page(before).contains("knew only sessions since then"),
             "{before}"
         );
     }

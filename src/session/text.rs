@@ -1,6 +1,6 @@
 //! Text that a peer controls, made safe to store and to show.
 //!
-//! Close reasons, user agents, origins, paths and header values come from whoever connects. Written
+//! Close reasons, user agents, origins, paths and header values come from peers. Written
 //! unchanged to a terminal or a log, they can move the cursor, forge lines, reverse the reading
 //! direction or hide in invisible characters (RFC 9110 §5.5 and RFC 6455 §7.1.6 leave all of that
 //! to the receiver). [`PeerText`] is the only form in which such text enters a record.

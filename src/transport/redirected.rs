@@ -135,8 +135,8 @@ impl Redirected {
 }
 
 impl SelfChecks {
-    /// Begins a check that goes to the tap at `to`, and from there to `server`, which stands in for
-    /// the gateway. With `as_remote` it continues like a remote client's connection, which needs
+    /// Starts a self-check: a connection to the tap at `to`, which the tap passes on to `server`
+    /// instead of the gateway. With `as_remote` it continues like a remote client's connection, which needs
     /// the policy rules. The socket carries our mark.
     pub fn begin(
         &self,

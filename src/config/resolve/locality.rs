@@ -1,5 +1,5 @@
-//! The check for `gateway.forwarded: none` and `pass`: on the gateway's own host, a request without
-//! attribution headers counts as local, whoever sent it to us.
+//! The check for `gateway.forwarded: none` and `pass`. A gateway on the same host treats every
+//! request without attribution headers as local, even if it came to us from a remote client.
 
 use crate::admission::forwarded::Mode;
 use crate::config::error::ConfigError;

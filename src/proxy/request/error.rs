@@ -37,7 +37,7 @@ pub(crate) enum Failure {
     /// Our policy refuses a well-formed request.
     #[error("failed to let the request in: {text}")]
     Denied {
-        /// For whoever reads the body.
+        /// For the reader of the body.
         text: String,
     },
     /// The request came on a connection that was opened for another host (RFC 9110 section

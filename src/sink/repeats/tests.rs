@@ -132,7 +132,7 @@ fn many_clients_have_one_budget_and_one_record() {
         recorded += u64::from(joiner.admit(&record, start));
         assert!(joiner.clients <= MAX_CLIENTS);
     }
-    // The first ending of each client that is told apart, and the budget of all clients together.
+    // The first ending of each client that has a counter, and the budget that all clients share.
     assert_eq!(recorded, 1024 + 200);
     // Another rule is not affected.
     assert!(joiner.admit(&ending("b", "192.0.2.1:5", 2), start));

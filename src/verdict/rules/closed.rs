@@ -1,11 +1,11 @@
 //! The gateway closed for reasons that nothing known explains.
 
-use crate::session::party::Party;
+use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::view::{Decisive, View, close_words, quoted};
+use crate::verdict::view::{Decisive, View, close_words, fact, human_ms, quoted};
 use crate::ws::CloseCode;
 
 const fn closed(id: &'static str, find: Find) -> Rule {
@@ -115,7 +115,12 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because(view.quiet_evidence()),
+            .because(view.silent_ms(Direction::ToGateway).map(|ms| {
+                fact(format!(
+                    "the last bytes of the client came {} before that",
+                    human_ms(ms)
+                ))
+            })),
     )
 }
 

@@ -45,17 +45,23 @@ fn a_gateway_that_misses_pongs_waited_for_them() {
     assert_eq!(rule_of(&crash), "gateway.lifecycle.crash");
 }
 
+/// The gateway closed after 40 s, for this reason, and the client did not answer its Close.
+fn closed_at_40(record: &mut Value, reason: &str) {
+    record["closed_at"] = at(41);
+    record["close"]["client"] = Value::Null;
+    record["close"]["gateway"]["reason"] = reason.into();
+    record["close"]["gateway"]["at"] = at(40);
+    for leg in ["gateway_at", "client_at"] {
+        record["close"]["transport"][leg] = at(41);
+    }
+}
+
 #[test]
 fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
     let closed = |reason: &str, client: Value| {
         decide(&edited("gateway.fault.internal", |record| {
             record["dialect"]["name"] = "plain".into();
-            record["closed_at"] = at(41);
-            record["close"]["client"] = Value::Null;
-            record["close"]["gateway"]["reason"] = reason.into();
-            record["close"]["gateway"]["at"] = at(40);
-            record["close"]["transport"]["gateway_at"] = at(41);
-            record["close"]["transport"]["client_at"] = at(41);
+            closed_at_40(record, reason);
             record["latency"] = json!({ "unanswered_pings": { "client": client } });
         }))
     };
@@ -84,12 +90,7 @@ fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
 fn a_close_for_a_timeout_is_judged_by_what_had_no_answer() {
     let closed = |reason: &str, edit: fn(&mut Value)| {
         decide(&edited("gateway.closed.timeout", |record| {
-            record["closed_at"] = at(41);
-            record["close"]["client"] = Value::Null;
-            record["close"]["gateway"]["reason"] = reason.into();
-            record["close"]["gateway"]["at"] = at(40);
-            record["close"]["transport"]["gateway_at"] = at(41);
-            record["close"]["transport"]["client_at"] = at(41);
+            closed_at_40(record, reason);
             edit(record);
         }))
     };
@@ -107,6 +108,18 @@ fn a_close_for_a_timeout_is_judged_by_what_had_no_answer() {
     );
     for reason in ["", "idle"] {
         assert_eq!(closed(reason, lost).rule, "network.cut.client_stalled");
+    }
+    // One retransmission is no lost network, and the gateway's own leg is not what it waited for.
+    let once = closed("", |record| {
+        record["client"]["tcp"] = json!({ "rtt_us": 100, "retransmits": 1, "unacked": 2,
+            "retries": 1, "pmtu": 1500 });
+    });
+    let other_leg = closed("", |record| {
+        record["gateway"]["tcp"] = json!({ "rtt_us": 100, "retransmits": 3, "unacked": 2,
+            "retries": 3, "pmtu": 1500 });
+    });
+    for verdict in [once, other_leg] {
+        assert_eq!(verdict.rule, "gateway.closed.timeout");
     }
     // A reason is believed, and pings that were answered prove nothing.
     for (reason, edit) in [
@@ -132,6 +145,15 @@ fn a_close_for_a_timeout_is_judged_by_what_had_no_answer() {
         record["close"]["client"]["reason"] = "".into();
     }));
     assert_eq!(clients.rule, SILENT);
+    for (code, rule) in [
+        (3008, "network.cut.gateway_stalled"),
+        (4001, "client.closed.code"),
+    ] {
+        let cut = edited("network.cut.gateway_stalled", |record| {
+            record["close"]["client"] = json!({ "code": code, "reason": "", "at": at(40) });
+        });
+        assert_eq!(rule_of(&cut), rule, "{code}");
+    }
 }
 
 #[test]
